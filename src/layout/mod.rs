@@ -1,0 +1,303 @@
+//! Where everything lies in a ring: offsets, sizes and pictures, never protocol.
+//!
+//! `FORMAT.md` is the full description of the bytes; these files hold the same numbers for the
+//! compiler, with assertions under each table.
+
+mod header;
+mod record;
+
+pub(crate) use header::{
+    FORMAT_MAJOR, FORMAT_MINOR, Features, HEADER_READ_BYTES, Identity, MAGIC, UncheckedHeader,
+};
+pub(crate) use record::{
+    COMMIT_BYTES, Commit, EMPTY, MAX_MESSAGE_BYTES, OVERHEAD_BYTES, RecordFault, record_bytes,
+};
+
+/// Pages in front of the data: identity, producer, consumer, two slots for each checkpoint, spare.
+pub(crate) const HEADER_PAGES: u64 = 8;
+
+/// The smallest unit that a ring's pages are made of.
+pub(crate) const MIN_UNIT_BYTES: u64 = 4096;
+
+/// The largest capacity: positions and offsets keep head room for every sum made with them.
+pub(crate) const MAX_CAPACITY_BYTES: u64 = 1 << 40;
+
+/// Sizes of one ring, checked once and then copied about: never read again from shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    unit_bytes: u64,
+    capacity_bytes: u64,
+}
+
+impl Shape {
+    /// Checks both numbers; `None` when no ring can have them.
+    pub(crate) const fn new(unit_bytes: u64, capacity_bytes: u64) -> Option<Self> {
+        let sound = unit_bytes.is_power_of_two()
+            && capacity_bytes.is_power_of_two()
+            && unit_bytes >= MIN_UNIT_BYTES
+            && unit_bytes <= capacity_bytes
+            && capacity_bytes <= MAX_CAPACITY_BYTES;
+        if sound {
+            Some(Self {
+                unit_bytes,
+                capacity_bytes,
+            })
+        } else {
+            None
+        }
+    }
+
+    /// Bytes of one page of the region: the kernel's page, or a huge page.
+    pub(crate) const fn unit_bytes(self) -> u64 {
+        self.unit_bytes
+    }
+
+    /// Bytes of the data area.
+    pub(crate) const fn capacity_bytes(self) -> u64 {
+        self.capacity_bytes
+    }
+
+    /// Offset of the data area.
+    pub(crate) const fn header_bytes(self) -> u64 {
+        self.unit_bytes.wrapping_mul(HEADER_PAGES) // at most 2^43: cannot wrap
+    }
+
+    /// Bytes of the whole region.
+    pub(crate) const fn total_bytes(self) -> u64 {
+        self.header_bytes().wrapping_add(self.capacity_bytes) // at most 2^44: cannot wrap
+    }
+
+    /// The longest message that fits, at any position.
+    pub(crate) const fn longest_message_bytes(self) -> u64 {
+        let room = self.capacity_bytes.wrapping_sub(OVERHEAD_BYTES); // capacity >= 4096
+        if room < MAX_MESSAGE_BYTES {
+            room
+        } else {
+            MAX_MESSAGE_BYTES
+        }
+    }
+
+    /// Offset of a page of the header.
+    pub(crate) const fn page_offset(self, page: Page) -> u64 {
+        self.unit_bytes.wrapping_mul(page as u64) // index < 8
+    }
+}
+
+/// The pages of the header, in order. Each is written by one party only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// Written once by the creator.
+    Identity = 0,
+    /// Written by the producer.
+    Producer = 1,
+    /// Written by the consumer.
+    Consumer = 2,
+    /// First of two checkpoint pages of the producer, reserved.
+    ProducerCheckpoint = 3,
+    /// First of two checkpoint pages of the consumer, reserved.
+    ConsumerCheckpoint = 5,
+}
+
+/// Which end a page or a lock belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// The end that publishes messages.
+    Producer,
+    /// The end that takes them.
+    Consumer,
+}
+
+impl Role {
+    /// The other end.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Producer => Self::Consumer,
+            Self::Consumer => Self::Producer,
+        }
+    }
+
+    /// The page this end writes.
+    pub(crate) const fn page(self) -> Page {
+        match self {
+            Self::Producer => Page::Producer,
+            Self::Consumer => Page::Consumer,
+        }
+    }
+
+    /// The byte of the backing whose lock is this role.
+    pub(crate) const fn lock_byte(self) -> i64 {
+        match self {
+            Self::Producer => 0,
+            Self::Consumer => 1,
+        }
+    }
+}
+
+impl core::fmt::Display for Role {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        })
+    }
+}
+
+/// The byte whose lock serialises attach and recovery.
+pub(crate) const ATTACH_LOCK_BYTE: i64 = 2;
+
+/// One 64-bit word of a role's page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// Whose page.
+    pub(crate) role: Role,
+    /// Byte offset in that page: a multiple of eight, below [`ROLE_PAGE_BYTES`].
+    pub(crate) offset: Offset,
+}
+
+/// Bytes of a role's page that hold words; the rest of the page is zero.
+pub(crate) const ROLE_PAGE_BYTES: u16 = 1024;
+
+/// A checked offset inside a role's page. Only this file can make one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Offset(u16);
+
+impl Offset {
+    const fn new(bytes: u16) -> Self {
+        assert!(
+            bytes < ROLE_PAGE_BYTES && bytes % 8 == 0,
+            "a word lies inside the page, aligned"
+        );
+        Self(bytes)
+    }
+
+    /// The number of bytes: a multiple of eight, below [`ROLE_PAGE_BYTES`].
+    pub(crate) const fn bytes(self) -> u16 {
+        self.0
+    }
+
+    /// This word in the page of `role`.
+    pub(crate) const fn of(self, role: Role) -> Word {
+        Word { role, offset: self }
+    }
+}
+
+/// The words of a role's page; both roles have the same ones.
+///
+/// ```text
+///   0  slot 0: position, messages, bytes   one cache line: written by every publish or release
+///  32  slot 1: position, messages, bytes
+/// 128  parked, wanted position             written when this side sleeps; loaded by the peer
+/// 256  wake                                the futex the peer sleeps on
+/// 384  waits, wakes sent, sleeps           counters for people
+/// 512  life: session, closed mark, ...     written at attach and at close
+/// ```
+pub(crate) mod word {
+    use super::Offset;
+
+    /// First of the two position slots; the one with the later position counts.
+    pub(crate) const SLOTS: [Slot; 2] = [Slot::at(0), Slot::at(32)];
+    /// Ticket of the sleeping side; zero when awake.
+    pub(crate) const PARKED: Offset = Offset::new(128);
+    /// Position the peer must have reached before a wake is worth sending.
+    pub(crate) const WANTED: Offset = Offset::new(136);
+    /// Futex word, low 32 bits; counts the wakes this side has sent.
+    pub(crate) const WAKE: Offset = Offset::new(256);
+    /// Times this side found the ring full (producer) or empty (consumer) and had to wait.
+    pub(crate) const WAITS: Offset = Offset::new(384);
+    /// Wakes this side has sent.
+    pub(crate) const WAKES_SENT: Offset = Offset::new(392);
+    /// Times this side went to sleep in the kernel.
+    pub(crate) const SLEEPS: Offset = Offset::new(400);
+    /// Attaches of this role since the ring was made; the current one while it is held.
+    pub(crate) const SESSION: Offset = Offset::new(512);
+    /// The session that closed cleanly, or zero.
+    pub(crate) const CLOSED_SESSION: Offset = Offset::new(520);
+    /// The position at which it closed.
+    pub(crate) const CLOSED_POSITION: Offset = Offset::new(528);
+    /// Rises with every recovery that drops records.
+    pub(crate) const INCARNATION: Offset = Offset::new(536);
+    /// Rises with every cold recovery, in both pages.
+    pub(crate) const GENERATION: Offset = Offset::new(544);
+    /// How this side orders publish against the peer's parked word: see `fence_mode`.
+    pub(crate) const FENCE_MODE: Offset = Offset::new(552);
+    /// Boot id of the last attach, two words.
+    pub(crate) const BOOT_ID: [Offset; 2] = [Offset::new(560), Offset::new(568)];
+    /// Process id of the holder: a hint.
+    pub(crate) const PID: Offset = Offset::new(576);
+    /// Start time of that process, clock ticks since boot: a hint.
+    pub(crate) const START_TIME: Offset = Offset::new(584);
+    /// When the role was taken, nanoseconds since 1970: a hint.
+    pub(crate) const ATTACHED_AT: Offset = Offset::new(592);
+    /// Effective user id of the holder: a hint.
+    pub(crate) const UID: Offset = Offset::new(600);
+    /// First 16 bytes of the holder's program name, two words: a hint.
+    pub(crate) const PROGRAM: [Offset; 2] = [Offset::new(608), Offset::new(616)];
+    /// Set once a durability error is final, reserved.
+    pub(crate) const POISON: Offset = Offset::new(640);
+    /// Durable position, reserved.
+    pub(crate) const DURABLE: Offset = Offset::new(648);
+
+    /// Values of [`FENCE_MODE`].
+    pub(crate) mod fence_mode {
+        /// This side publishes without a fence; the sleeper issues the barrier.
+        pub(crate) const BARRIER: u64 = 1;
+        /// This side fences after every publish.
+        pub(crate) const FENCE: u64 = 2;
+    }
+
+    /// One copy of a side's position and the counters that belong to it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Slot {
+        pub(crate) position: Offset,
+        pub(crate) messages: Offset,
+        pub(crate) bytes: Offset,
+    }
+
+    impl Slot {
+        const fn at(start: u16) -> Self {
+            Self {
+                position: Offset::new(start),
+                messages: Offset::new(start + 8),
+                bytes: Offset::new(start + 16),
+            }
+        }
+    }
+
+    // Hot words that different sides or different paths touch lie two cache lines apart.
+    const _: () = {
+        assert!(PARKED.bytes() - SLOTS[0].position.bytes() >= 128);
+        assert!(WAKE.bytes() - PARKED.bytes() >= 128);
+        assert!(WAITS.bytes() - WAKE.bytes() >= 128);
+        assert!(SESSION.bytes() - WAITS.bytes() >= 128);
+        // Both slots share one 64-byte line.
+        assert!(SLOTS[1].bytes.bytes() + 8 <= 64);
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: only sizes that a ring can have make a shape, and the sums that follow are right.
+    #[test]
+    fn shapes_are_checked() {
+        let shape = Shape::new(4096, 65536).unwrap();
+        assert_eq!(shape.header_bytes(), 32768);
+        assert_eq!(shape.total_bytes(), 98304);
+        assert_eq!(shape.longest_message_bytes(), 65536 - 16);
+        assert_eq!(shape.page_offset(Page::ConsumerCheckpoint), 20480);
+        let bad = [
+            (4096, 2048),
+            (4096, 65537),
+            (4097, 65536),
+            (0, 0),
+            (2048, 65536),
+            (4096, 1 << 41),
+        ];
+        for (unit, capacity) in bad {
+            assert_eq!(Shape::new(unit, capacity), None, "{unit} {capacity}");
+        }
+    }
+}
