@@ -168,6 +168,65 @@ pub enum RecvError {
 
 from_corruption!(TrySendError, SendError, TryRecvError, RecvError);
 
+/// Why an end does no work at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Forked,
+    Corrupt(Corruption),
+}
+
+macro_rules! from_refused {
+    ($($error:ident),*) => {$(
+        impl From<Refused> for $error {
+            fn from(refused: Refused) -> Self {
+                match refused {
+                    Refused::Forked => Self::Forked,
+                    Refused::Corrupt(corruption) => Self::Corrupt(corruption),
+                }
+            }
+        }
+    )*};
+}
+
+from_refused!(TrySendError, SendError, TryRecvError, RecvError);
+
+impl SendError {
+    /// The same reason in the blocking form, where "full" can only mean that time ran out.
+    pub(crate) const fn from_try(error: TrySendError) -> Self {
+        match error {
+            TrySendError::Full => Self::TimedOut,
+            TrySendError::TooLong {
+                message_bytes,
+                max_bytes,
+            } => Self::TooLong {
+                message_bytes,
+                max_bytes,
+            },
+            TrySendError::Corrupt(corruption) => Self::Corrupt(corruption),
+            TrySendError::Forked => Self::Forked,
+        }
+    }
+}
+
+impl RecvError {
+    /// The same reason in the blocking form, where "empty" can only mean that time ran out.
+    pub(crate) const fn from_try(error: TryRecvError) -> Self {
+        match error {
+            TryRecvError::Empty => Self::TimedOut,
+            TryRecvError::Closed => Self::Closed,
+            TryRecvError::BufferTooSmall {
+                message_bytes,
+                buffer_bytes,
+            } => Self::BufferTooSmall {
+                message_bytes,
+                buffer_bytes,
+            },
+            TryRecvError::Corrupt(corruption) => Self::Corrupt(corruption),
+            TryRecvError::Forked => Self::Forked,
+        }
+    }
+}
+
 const FULL: &str = "the ring is full: wait, or let the consumer release some";
 const FORKED: &str = "this handle was made before a fork and is inert in the child: attach anew";
 const TIMED_OUT: &str = "the deadline passed";

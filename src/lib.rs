@@ -7,14 +7,49 @@
 )))]
 compile_error!("ringduct needs little-endian 64-bit Linux: its futex, membarrier and file locks");
 
+mod batch;
+mod consumer;
 mod error;
+mod flush;
+mod fork;
 mod layout;
+mod link;
+mod location;
+mod memory;
+mod messages;
+mod observer;
+mod options;
 mod peer;
 mod position;
+mod producer;
+mod recovery;
+mod region;
+mod ring;
+mod role;
+mod session;
+mod sync;
+#[cfg(test)]
+mod testing;
+mod totals;
+mod trusted;
+mod wait;
 
+pub use batch::{Batch, Claim};
+pub use consumer::Consumer;
 pub use error::{
     Corruption, Damage, OpenError, ParseLocationError, RecvError, SendError, TryRecvError,
     TrySendError,
 };
+pub use flush::Flush;
 pub use layout::Role;
-pub use peer::Holder;
+pub use location::Location;
+pub use messages::{Messages, TryMessages};
+pub use observer::{Observer, Peeked, Rates, SideSnapshot, Snapshot};
+pub use options::{HugePages, Options};
+pub use peer::{Holder, PeerState};
+pub use producer::Producer;
+pub use region::Backing;
+pub use session::{Ring, pair};
+pub use totals::Totals;
+pub use trusted::{Trust, Trusted, Untrusted, View};
+pub use wait::Wait;

@@ -7,7 +7,8 @@ mod header;
 mod record;
 
 pub(crate) use header::{
-    FORMAT_MAJOR, FORMAT_MINOR, Features, HEADER_READ_BYTES, Identity, MAGIC, UncheckedHeader,
+    FORMAT_MAJOR, FORMAT_MINOR, Features, HEADER_READ_BYTES, HeaderFault, Identity, MAGIC,
+    UncheckedHeader,
 };
 pub(crate) use record::{
     COMMIT_BYTES, Commit, EMPTY, MAX_MESSAGE_BYTES, OVERHEAD_BYTES, RecordFault, record_bytes,

@@ -1,0 +1,738 @@
+//! The consumer's end, as programs see it.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::error::{Corruption, RecvError, TryRecvError};
+use crate::link::{Ending, Link};
+use crate::memory::Mapped;
+use crate::messages::{Messages, TryMessages};
+use crate::peer::{Holder, PeerState};
+use crate::region::Backing;
+use crate::ring::{ConsumerCore, Record, Taken};
+use crate::totals::Totals;
+use crate::trusted::{ReleaseOnDrop, Trust, Trusted, Untrusted};
+use crate::wait::Wait;
+
+/// The end that takes messages. At most one exists for a ring at any time: the kernel sees to it.
+///
+/// A consumer can move to another thread but not be shared between two, nor cloned. A message that
+/// was received is released, and its space is the producer's again. A consumer that dies between
+/// the two gets the message once more when it is started again: every message is delivered, a
+/// message taken and not yet released is delivered again.
+///
+/// ```
+/// let (mut tx, mut rx) = ringduct::pair(4096)?;
+/// tx.send(b"one")?;
+/// tx.send(b"two")?;
+/// drop(tx);
+/// let mut seen = Vec::new();
+/// for message in &mut rx {
+///     seen.push(message?);
+/// }
+/// assert_eq!(seen, [b"one", b"two"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It is `Send`, but neither `Sync` nor `Clone`:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<ringduct::Consumer>();
+/// ```
+///
+/// ```compile_fail
+/// fn cloned<T: Clone>() {}
+/// cloned::<ringduct::Consumer>();
+/// ```
+pub struct Consumer<T: Trust = Untrusted> {
+    pub(crate) end: End,
+    /// Where [`Consumer::drain`] copies messages to; allocated at its first use.
+    scratch: Vec<u8>,
+    trust: PhantomData<T>,
+}
+
+/// Protocol and tie, closed together.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) core: ConsumerCore<Mapped>,
+    pub(crate) link: Link,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.link.is_owner() && !std::thread::panicking() {
+            let session = self.link.session();
+            if self.core.close(session) {
+                self.link.wake_peer();
+            }
+        }
+    }
+}
+
+impl<T: Trust> fmt::Debug for Consumer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("ring", &self.name())
+            .field("released", &self.totals())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Trust> Consumer<T> {
+    /// Joins the protocol to its tie to the ring.
+    pub(crate) const fn from_parts(core: ConsumerCore<Mapped>, link: Link) -> Self {
+        Self {
+            end: End { core, link },
+            scratch: Vec::new(),
+            trust: PhantomData,
+        }
+    }
+
+    /// Copies the next message to the start of `buffer`, releases it, and returns its length.
+    ///
+    /// Costs no system call unless the producer sleeps on a full ring and must be woken.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] when nothing is there; [`TryRecvError::Closed`] instead, once for
+    /// each producer, when everything was taken and the producer closed.
+    /// [`TryRecvError::BufferTooSmall`] leaves the message where it is.
+    /// [`TryRecvError::Corrupt`] when the ring is damaged; what is in `buffer` then is not a
+    /// message. [`TryRecvError::Forked`] in a forked child.
+    ///
+    /// ```
+    /// use ringduct::TryRecvError;
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// let mut buffer = [0; 4];
+    /// assert_eq!(rx.try_recv(&mut buffer), Err(TryRecvError::Empty));
+    /// tx.send(b"12345")?;
+    /// let small = TryRecvError::BufferTooSmall { message_bytes: 5, buffer_bytes: 4 };
+    /// assert_eq!(rx.try_recv(&mut buffer), Err(small));
+    /// assert_eq!(rx.try_recv(&mut [0; 5]), Ok(5));
+    /// drop(tx);
+    /// assert_eq!(rx.try_recv(&mut buffer), Err(TryRecvError::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, TryRecvError> {
+        let record = self.front()?;
+        let length = self.copy_front(record, buffer)?;
+        self.release_one(record);
+        Ok(length)
+    }
+
+    /// Copies the next message to the start of `buffer`, waiting for one as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// When everything was taken and the producer has closed or died, [`RecvError::Closed`] or
+    /// [`RecvError::PeerGone`], once for each producer; a further call waits for the next one. A
+    /// consumer that finds an empty ring, whose last producer ended before it came, waits.
+    /// Otherwise as [`Consumer::try_recv`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// let sender = std::thread::spawn(move || tx.send(b"hello"));
+    /// let mut buffer = [0; 100];
+    /// assert_eq!(rx.recv(&mut buffer)?, 5);
+    /// assert_eq!(rx.recv(&mut buffer), Err(ringduct::RecvError::Closed));
+    /// # sender.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn recv(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        self.recv_until(buffer, None)
+    }
+
+    /// Copies the next message to the start of `buffer`, waiting for one until `deadline`.
+    ///
+    /// A deadline that has passed still looks once. The clock is monotonic.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::TimedOut`] at the deadline; otherwise as [`Consumer::recv`].
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// let (_tx, mut rx) = ringduct::pair(4096)?;
+    /// let error = rx.recv_deadline(&mut [0; 8], Instant::now()).unwrap_err();
+    /// assert_eq!(error, ringduct::RecvError::TimedOut);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn recv_deadline(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Instant,
+    ) -> Result<usize, RecvError> {
+        self.recv_until(buffer, Some(deadline))
+    }
+
+    /// Copies the next message to the start of `buffer`, waiting for one for at most `timeout`.
+    ///
+    /// A timeout too long for the clock waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::recv_deadline`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"x")?;
+    /// assert_eq!(rx.recv_timeout(&mut [0; 8], Duration::ZERO), Ok(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_timeout(
+        &mut self,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, RecvError> {
+        self.recv_until(buffer, Instant::now().checked_add(timeout))
+    }
+
+    #[inline]
+    fn recv_until(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, RecvError> {
+        let record = self.front_until(deadline)?;
+        let length = self
+            .copy_front(record, buffer)
+            .map_err(RecvError::from_try)?;
+        self.release_one(record);
+        Ok(length)
+    }
+
+    /// Replaces the contents of `out` with the next message, if there is one, and releases it.
+    ///
+    /// Allocates at most the ring's longest message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::try_recv`], which see; there is no buffer to be too small.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"any length")?;
+    /// let mut out = Vec::new();
+    /// rx.try_recv_vec(&mut out)?;
+    /// assert_eq!(out, b"any length");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_recv_vec(&mut self, out: &mut Vec<u8>) -> Result<(), TryRecvError> {
+        let record = self.front()?;
+        out.resize(record.message_bytes() as usize, 0);
+        self.copy_front(record, out)?;
+        self.release_one(record);
+        Ok(())
+    }
+
+    /// Replaces the contents of `out` with the next message, waiting for one until `deadline`, or
+    /// as long as it takes without one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::recv_deadline`]; there is no buffer to be too small.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"any length")?;
+    /// let mut out = Vec::new();
+    /// rx.recv_vec(&mut out, None)?;
+    /// assert_eq!(out, b"any length");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_vec(
+        &mut self,
+        out: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Result<(), RecvError> {
+        let record = self.front_until(deadline)?;
+        out.resize(record.message_bytes() as usize, 0);
+        self.copy_front(record, out).map_err(RecvError::from_try)?;
+        self.release_one(record);
+        Ok(())
+    }
+
+    /// Shows up to `max` messages, each copied out of the ring, and releases them together: one
+    /// update of the ring. Returns their number, 0 when nothing is there.
+    ///
+    /// Should `each` panic, the messages before that one are released and that one is not. A
+    /// consumer that dies in the middle gets the whole batch again.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Closed`] when nothing is left and the producer closed, once;
+    /// [`TryRecvError::Corrupt`] and [`TryRecvError::Forked`] as in [`Consumer::try_recv`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.try_send_all(["a", "b", "c"])?;
+    /// let mut seen = Vec::new();
+    /// assert_eq!(rx.drain(2, |message| seen.push(message.to_vec()))?, 2);
+    /// assert_eq!(rx.drain(2, |message| seen.push(message.to_vec()))?, 1);
+    /// assert_eq!(rx.drain(2, |_| ())?, 0);
+    /// assert_eq!(seen, [b"a", b"b", b"c"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain(
+        &mut self,
+        max: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<usize, TryRecvError> {
+        self.take_many(max, |consumer, record| {
+            let mut scratch = core::mem::take(&mut consumer.scratch);
+            let length = record.message_bytes() as usize;
+            if scratch.len() < length {
+                scratch.resize(length, 0);
+            }
+            let (message, _) = scratch.split_at_mut(length);
+            consumer.copy_front(record, message)?;
+            each(message);
+            consumer.scratch = scratch;
+            Ok(())
+        })
+    }
+
+    /// Takes up to `max` messages one after the other and releases them together.
+    pub(crate) fn take_many(
+        &mut self,
+        max: usize,
+        mut each: impl FnMut(&mut Self, Record) -> Result<(), TryRecvError>,
+    ) -> Result<usize, TryRecvError> {
+        self.end.link.check()?;
+        let taken = self.end.core.begin();
+        let mut guard = ReleaseOnDrop {
+            consumer: self,
+            taken,
+        };
+        let mut count = 0_usize;
+        while count < max {
+            let next = guard.consumer.end.core.next(&guard.taken);
+            let record = match next {
+                Ok(Some(record)) => record,
+                Ok(None) if count == 0 => return guard.consumer.nothing_there().map(|()| 0),
+                Ok(None) => break,
+                Err(corruption) => return Err(guard.consumer.note(corruption).into()),
+            };
+            each(guard.consumer, record)?;
+            guard.taken.add(record);
+            count = count.wrapping_add(1);
+        }
+        Ok(count)
+    }
+
+    /// Bytes of the next message, which stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::try_recv`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"12345")?;
+    /// assert_eq!(rx.peek_len()?, 5);
+    /// assert_eq!(rx.peek_len()?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek_len(&mut self) -> Result<usize, TryRecvError> {
+        Ok(self.front()?.message_bytes() as usize)
+    }
+
+    /// Copies the next message to the start of `buffer` and leaves it in the ring.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::try_recv`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"stay")?;
+    /// let mut buffer = [0; 4];
+    /// assert_eq!(rx.peek(&mut buffer)?, 4);
+    /// assert_eq!(rx.recv(&mut buffer)?, 4);
+    /// assert_eq!(&buffer, b"stay");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek(&mut self, buffer: &mut [u8]) -> Result<usize, TryRecvError> {
+        let record = self.front()?;
+        self.copy_front(record, buffer)
+    }
+
+    /// Replaces the contents of `out` with the next message and leaves it in the ring: the way to
+    /// work on a message first and release it, with [`Consumer::skip`], only when that succeeded.
+    ///
+    /// Waits for a message until `deadline`, or as long as it takes without one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::recv_vec`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"work")?;
+    /// let mut message = Vec::new();
+    /// rx.peek_vec(&mut message, None)?;
+    /// assert_eq!(message, b"work"); // do it, then:
+    /// assert_eq!(rx.skip(1)?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek_vec(
+        &mut self,
+        out: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Result<(), RecvError> {
+        let record = self.front_until(deadline)?;
+        out.resize(record.message_bytes() as usize, 0);
+        self.copy_front(record, out).map_err(RecvError::from_try)?;
+        Ok(())
+    }
+
+    /// Releases up to `max` messages unread, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::drain`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.try_send_all(["old", "older", "new"])?;
+    /// assert_eq!(rx.skip(2)?, 2);
+    /// assert_eq!(rx.peek_len()?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn skip(&mut self, max: usize) -> Result<usize, TryRecvError> {
+        self.take_many(max, |_, _| Ok(()))
+    }
+
+    /// Releases every message but the newest, which stays; says how many were released.
+    ///
+    /// For readers who only care for the present. 0 when at most one message is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::drain`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.try_send_all(["1", "2", "33"])?;
+    /// assert_eq!(rx.skip_to_latest()?, 2);
+    /// assert_eq!(rx.peek_len()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn skip_to_latest(&mut self) -> Result<usize, TryRecvError> {
+        self.end.link.check()?;
+        let core = &self.end.core;
+        let (mut ahead, mut behind) = (core.begin(), core.begin());
+        // Bounded: the records of a run cannot reach round the ring.
+        loop {
+            match self.end.core.next(&ahead) {
+                Ok(Some(record)) => {
+                    behind = ahead;
+                    ahead.add(record);
+                }
+                Ok(None) if ahead.messages() == 0 => return self.nothing_there().map(|()| 0),
+                Ok(None) => break,
+                Err(corruption) => return Err(self.note(corruption).into()),
+            }
+        }
+        self.release(behind);
+        Ok(usize::try_from(behind.messages()).unwrap_or(usize::MAX))
+    }
+
+    /// Messages as they come, each in a `Vec` of its own, waiting for more until the producer
+    /// closes.
+    ///
+    /// The iterator ends when everything was taken and the producer closed. A producer that died
+    /// is an `Err` item; going on waits for the next one.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.try_send_all(["a", "b"])?;
+    /// drop(tx);
+    /// assert_eq!(rx.messages().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn messages(&mut self) -> Messages<&mut Self> {
+        Messages::new(self)
+    }
+
+    /// The messages that are there now, each in a `Vec` of its own; never waits.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.try_send_all(["a", "b"])?;
+    /// assert_eq!(rx.try_messages().count(), 2);
+    /// assert_eq!(rx.try_messages().count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn try_messages(&mut self) -> TryMessages<'_, T> {
+        TryMessages::new(self)
+    }
+
+    /// Waits until a message is there, at most until `deadline` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::recv_deadline`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"x")?;
+    /// rx.wait_for_message(None)?;
+    /// assert_eq!(rx.peek_len()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cold]
+    pub fn wait_for_message(&mut self, deadline: Option<Instant>) -> Result<(), RecvError> {
+        self.end.link.check()?;
+        let End { core, link } = &mut self.end;
+        let taken = core.begin();
+        let wanted = core.released().position;
+        if core.has_message(&taken) {
+            return Ok(());
+        }
+        match link.wait(wanted, deadline, || core.has_message(&taken)) {
+            Ok(()) => Ok(()),
+            Err(Ending::TimedOut) => Err(RecvError::TimedOut),
+            Err(Ending::Closed) => Err(RecvError::Closed),
+            Err(Ending::PeerGone) => Err(RecvError::PeerGone),
+        }
+    }
+
+    /// The next record, or why there is none.
+    #[inline]
+    pub(crate) fn front(&mut self) -> Result<Record, TryRecvError> {
+        self.end.link.check()?;
+        let taken = self.end.core.begin();
+        match self.end.core.next(&taken) {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err(self.nothing_there().err().unwrap_or(TryRecvError::Empty)),
+            Err(corruption) => Err(self.note(corruption).into()),
+        }
+    }
+
+    /// The next record, waited for.
+    #[inline]
+    pub(crate) fn front_until(&mut self, deadline: Option<Instant>) -> Result<Record, RecvError> {
+        loop {
+            self.end.link.check()?;
+            let taken = self.end.core.begin();
+            match self.end.core.next(&taken) {
+                Ok(Some(record)) => return Ok(record),
+                Ok(None) => self.wait_for_message(deadline)?,
+                Err(corruption) => return Err(self.note(corruption).into()),
+            }
+        }
+    }
+
+    /// The ring is empty: `Ok`, or `Closed` once for each producer that closed.
+    fn nothing_there(&mut self) -> Result<(), TryRecvError> {
+        if !self.end.link.sees_close() {
+            return Ok(());
+        }
+        // "closed": everything published comes before the mark, so look once more.
+        let taken = self.end.core.begin();
+        if self.end.core.has_message(&taken) {
+            return Ok(());
+        }
+        self.end.link.report_close();
+        Err(TryRecvError::Closed)
+    }
+
+    /// Copies a record's payload to the start of a caller's buffer.
+    #[inline]
+    fn copy_front(&mut self, record: Record, buffer: &mut [u8]) -> Result<usize, TryRecvError> {
+        let length = record.message_bytes() as usize;
+        let buffer_bytes = buffer.len() as u64;
+        let Some(out) = buffer.get_mut(..length) else {
+            let message_bytes = u64::from(record.message_bytes());
+            return Err(TryRecvError::BufferTooSmall {
+                message_bytes,
+                buffer_bytes,
+            });
+        };
+        match self.end.core.copy(record, out) {
+            Ok(()) => Ok(length),
+            Err(corruption) => Err(self.note(corruption).into()),
+        }
+    }
+
+    #[inline]
+    fn release_one(&mut self, record: Record) {
+        let mut taken = self.end.core.begin();
+        taken.add(record);
+        self.release(taken);
+    }
+
+    /// Gives the space of a run back and wakes the producer if it sleeps.
+    #[inline]
+    pub(crate) fn release(&mut self, taken: Taken) {
+        if self.end.core.release(taken) {
+            self.end.link.wake_peer();
+        }
+    }
+
+    /// Remembers damage, so that this end refuses further work.
+    pub(crate) fn note(&mut self, corruption: Corruption) -> Corruption {
+        self.end.link.refuse_from_now_on(corruption);
+        corruption
+    }
+
+    /// Chooses how blocking calls of this end wait. The default is [`Wait::default`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// rx.set_wait(ringduct::Wait::Spin);
+    /// tx.send(b"x")?;
+    /// assert_eq!(rx.recv(&mut [0; 8]), Ok(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn set_wait(&mut self, wait: Wait) {
+        self.end.link.set_wait(wait);
+    }
+
+    /// Position, messages and bytes released since the ring was made, by this consumer and by all
+    /// before it.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"abc")?;
+    /// rx.skip(1)?;
+    /// assert_eq!((rx.totals().messages, rx.totals().bytes), (1, 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn totals(&self) -> Totals {
+        Totals::of(self.end.core.released())
+    }
+
+    /// Bytes that wait in the ring, 8 for each message and padding included: between 0 and the
+    /// capacity. The producer may be one publish further. 0 in a forked child.
+    ///
+    /// ```
+    /// let (mut tx, rx) = ringduct::pair(4096)?;
+    /// tx.send(b"abc")?;
+    /// assert_eq!(rx.backlog_bytes(), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backlog_bytes(&self) -> u64 {
+        if self.end.link.is_owner() {
+            self.end.core.backlog_bytes()
+        } else {
+            0
+        }
+    }
+
+    /// Bytes of the data area: a power of two.
+    ///
+    /// ```
+    /// let (_tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(rx.capacity_bytes(), 4096);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub const fn capacity_bytes(&self) -> u64 {
+        self.end.core.geometry().capacity_bytes
+    }
+
+    /// Bytes of the longest message this ring takes: no buffer need be longer.
+    ///
+    /// ```
+    /// let (_tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(rx.max_message_bytes(), 4080);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub const fn max_message_bytes(&self) -> u64 {
+        self.end.core.geometry().max_message_bytes
+    }
+
+    /// What is known of the producer. Costs system calls: not for the hot path.
+    ///
+    /// ```
+    /// use ringduct::PeerState;
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(rx.peer_state(), PeerState::Attached);
+    /// drop(tx);
+    /// assert_eq!(rx.peer_state(), PeerState::Closed);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn peer_state(&self) -> PeerState {
+        self.end.link.peer_state()
+    }
+
+    /// What the last producer's page says of its process: hints, not verified.
+    ///
+    /// ```
+    /// let (_tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(rx.peer_holder().pid, std::process::id());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn peer_holder(&self) -> Holder {
+        self.end.link.peer_holder()
+    }
+
+    /// The name the ring was opened by.
+    pub fn name(&self) -> &str {
+        self.end.link.object().name()
+    }
+
+    /// What the ring is made of.
+    pub fn backing(&self) -> Backing {
+        self.end.link.object().backing()
+    }
+
+    /// Closes this end: a producer that waits on a full ring is told "closed". The same as dropping
+    /// the consumer, said in words.
+    ///
+    /// ```
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// rx.close();
+    /// assert_eq!(tx.peer_state(), ringduct::PeerState::Closed);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn close(self) {
+        drop(self);
+    }
+
+    /// Changes the marker alone. Only for ends whose peer is trusted: see
+    /// [`Consumer::trust_peer`] and [`pair`](crate::pair).
+    pub(crate) fn into_trusted(self) -> Consumer<Trusted> {
+        Consumer {
+            end: self.end,
+            scratch: self.scratch,
+            trust: PhantomData,
+        }
+    }
+}
+
+impl Consumer<Untrusted> {
+    /// Decides, once, to trust whoever can write this ring; the result offers borrowed views.
+    ///
+    /// # Safety
+    ///
+    /// For as long as the result lives, no process that can write this ring may write to a
+    /// published record before it is released. Processes that use this library keep to that; a
+    /// hostile or broken process that holds a writable descriptor need not.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("x.ring"));
+    /// let ring = ringduct::Options::new().create(&place)?;
+    /// let mut tx = ring.producer()?;
+    /// // SAFETY: both ends are this program, and the file is readable by this user only.
+    /// let mut rx = unsafe { ring.consumer()?.trust_peer() };
+    /// tx.send(b"abc")?;
+    /// assert_eq!(&*rx.try_view()?, b"abc");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(
+        unsafe_code,
+        reason = "the caller vouches for every writer of the ring"
+    )]
+    pub unsafe fn trust_peer(self) -> Consumer<Trusted> {
+        self.into_trusted()
+    }
+}

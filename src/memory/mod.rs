@@ -1,0 +1,110 @@
+//! The carrier: how the protocol touches the bytes that both sides share.
+//!
+//! The protocol in `ring/` is written once against [`Memory`]. `mapped` carries it over real
+//! mappings; `model` carries the same code under loom and in property tests. The trait knows words
+//! and bytes, and decides nothing.
+
+mod mapped;
+
+pub(crate) use mapped::{Mapped, store_identity};
+
+use crate::layout::Word;
+
+/// How strongly one access is ordered, with the label that its partner carries too.
+///
+/// The table in `ring/mod.rs` has a row for each label.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    /// Names the pair; the model weakens one side of a pair by this name.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the model, and by people")
+    )]
+    pub(crate) label: &'static str,
+    /// What the access guarantees.
+    pub(crate) strength: Strength,
+}
+
+/// Guarantee of one access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strength {
+    /// Nothing but the value.
+    Relaxed,
+    /// A load that sees a release store also sees everything before it.
+    Acquire,
+    /// A store that carries everything before it.
+    Release,
+}
+
+impl Order {
+    /// An access that orders nothing.
+    pub(crate) const RELAXED: Self = Self {
+        label: "",
+        strength: Strength::Relaxed,
+    };
+
+    /// The loading side of the pair `label`.
+    pub(crate) const fn acquire(label: &'static str) -> Self {
+        Self {
+            label,
+            strength: Strength::Acquire,
+        }
+    }
+
+    /// The storing side of the pair `label`.
+    pub(crate) const fn release(label: &'static str) -> Self {
+        Self {
+            label,
+            strength: Strength::Release,
+        }
+    }
+}
+
+/// A fence, with the label of its pair.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fence {
+    /// Names the pair.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the model, and by people")
+    )]
+    pub(crate) label: &'static str,
+    /// What the fence guarantees.
+    pub(crate) kind: FenceKind,
+}
+
+/// Guarantee of one fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FenceKind {
+    /// Loads before it stay before everything after it.
+    Acquire,
+    /// Stores after it stay after everything before it.
+    Release,
+    /// Nothing for the processor: the compiler keeps order and the sleeper's `membarrier` does the
+    /// rest. The model, which has no `membarrier`, takes it as [`FenceKind::Full`].
+    Light,
+    /// Stores before it are visible before loads after it.
+    Full,
+}
+
+/// Words and bytes that both sides share.
+///
+/// Positions may be any multiple of eight (`copy_*`: any number): the carrier takes them modulo the
+/// capacity and sees the data as if it repeated without end.
+pub(crate) trait Memory {
+    /// Loads a word of a role's page.
+    fn load(&self, word: Word, order: Order) -> u64;
+    /// Stores a word of a role's page.
+    fn store(&self, word: Word, value: u64, order: Order);
+    /// Loads the eight data bytes at `position`, a multiple of eight.
+    fn load_data(&self, position: u64, order: Order) -> u64;
+    /// Stores the eight data bytes at `position`, a multiple of eight.
+    fn store_data(&self, position: u64, value: u64, order: Order);
+    /// Copies `bytes`, at most the capacity, to `position`, a multiple of eight; bytes up to the
+    /// next multiple of eight after the end become zero.
+    fn copy_in(&self, position: u64, bytes: &[u8]);
+    /// Copies the bytes at `position`, a multiple of eight, to `out`, at most the capacity.
+    fn copy_out(&self, position: u64, out: &mut [u8]);
+    /// Issues a fence.
+    fn fence(&self, fence: Fence);
+}

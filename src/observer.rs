@@ -1,0 +1,306 @@
+//! Looking on from outside: everything is read, nothing written, nobody disturbed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Corruption;
+use crate::layout::{Identity, Role, word};
+use crate::memory::Mapped;
+use crate::peer::{self, Holder, PeerState};
+use crate::region::{Backing, Object};
+use crate::ring::{self, Geometry, RoleSnapshot};
+use crate::role;
+use crate::totals::Totals;
+
+/// A read-only look at a ring, live or dead: see [`Options::observe`](crate::Options::observe).
+///
+/// An observer takes no role and maps every page read-only: the pair does not notice it.
+///
+/// ```
+/// let ring = ringduct::Options::new().create_anonymous()?;
+/// let mut tx = ring.producer()?;
+/// tx.send(b"one")?;
+/// tx.send(b"two!")?;
+/// let observer = ring.observer()?;
+/// let snapshot = observer.snapshot();
+/// assert_eq!(snapshot.backlog_messages, 2);
+/// assert_eq!(snapshot.producer.totals.bytes, 7);
+/// let waiting: Vec<_> = observer.peek_all()?;
+/// assert_eq!(waiting[1].message, b"two!");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Observer {
+    object: Arc<Object>,
+    mapped: Mapped,
+    identity: Identity,
+    geometry: Geometry,
+}
+
+/// One side of a ring at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SideSnapshot {
+    /// Whether the role is held, and how its last holder left.
+    pub state: PeerState,
+    /// What the last holder says of itself.
+    pub holder: Holder,
+    /// How far this side has come.
+    pub totals: Totals,
+    /// Whether it sleeps in the kernel now, or was about to.
+    pub parked: bool,
+    /// Whether it orders its publishes with fences of its own, for want of `membarrier`.
+    pub fences: bool,
+    /// Times the role was taken since the ring was made.
+    pub sessions: u64,
+    /// Times it found the ring full (producer) or empty (consumer) and had to wait.
+    pub waits: u64,
+    /// Times it went to sleep in the kernel.
+    pub sleeps: u64,
+    /// Wakes it has sent to the other side.
+    pub wakes_sent: u64,
+    /// Rises with every recovery that drops records.
+    pub incarnation: u64,
+}
+
+/// A ring at one moment. A live ring moves on while it is read: numbers of the two sides may be a
+/// few messages apart.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// When the snapshot was taken, on the monotonic clock.
+    pub taken_at: Instant,
+    /// The producer's side.
+    pub producer: SideSnapshot,
+    /// The consumer's side.
+    pub consumer: SideSnapshot,
+    /// Bytes published and not released, 8 for each message and padding included.
+    pub backlog_bytes: u64,
+    /// Messages published and not released.
+    pub backlog_messages: u64,
+}
+
+/// Messages and bytes a second between two snapshots.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Rates {
+    /// Messages published a second.
+    pub published_messages_per_s: f64,
+    /// Payload bytes published a second.
+    pub published_bytes_per_s: f64,
+    /// Messages released a second.
+    pub released_messages_per_s: f64,
+    /// Payload bytes released a second.
+    pub released_bytes_per_s: f64,
+}
+
+/// A copy of a message that waits in a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peeked {
+    /// Where its record starts.
+    pub position: u64,
+    /// Where the next record starts.
+    pub next_position: u64,
+    /// The payload.
+    pub message: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Rates since an `earlier` snapshot of the same ring; zeros if no time has passed.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// let mut tx = ring.producer()?;
+    /// let observer = ring.observer()?;
+    /// let before = observer.snapshot();
+    /// tx.send(b"x")?;
+    /// let rates = observer.snapshot().rates_since(&before);
+    /// assert!(rates.published_messages_per_s > 0.0);
+    /// assert_eq!(rates.released_messages_per_s, 0.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rates_since(&self, earlier: &Self) -> Rates {
+        let seconds = self
+            .taken_at
+            .saturating_duration_since(earlier.taken_at)
+            .as_secs_f64();
+        let rate = |now: u64, then: u64| {
+            #[expect(clippy::cast_precision_loss, reason = "rates are for people")]
+            let count = now.wrapping_sub(then) as f64;
+            if seconds > 0.0 { count / seconds } else { 0.0 }
+        };
+        let (tx, tx0) = (self.producer.totals, earlier.producer.totals);
+        let (rx, rx0) = (self.consumer.totals, earlier.consumer.totals);
+        Rates {
+            published_messages_per_s: rate(tx.messages, tx0.messages),
+            published_bytes_per_s: rate(tx.bytes, tx0.bytes),
+            released_messages_per_s: rate(rx.messages, rx0.messages),
+            released_bytes_per_s: rate(rx.bytes, rx0.bytes),
+        }
+    }
+}
+
+impl Observer {
+    pub(crate) fn new(object: Arc<Object>, mapped: Mapped, identity: Identity) -> Self {
+        Self {
+            object,
+            mapped,
+            identity,
+            geometry: Geometry::new(&identity),
+        }
+    }
+
+    /// Reads everything about the ring but the messages.
+    ///
+    /// ```
+    /// use ringduct::PeerState;
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// let tx = ring.producer()?;
+    /// let snapshot = ring.observer()?.snapshot();
+    /// assert_eq!(snapshot.producer.state, PeerState::Attached);
+    /// assert_eq!(snapshot.consumer.state, PeerState::Absent);
+    /// # drop(tx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        // The consumer first: its counters can then not be ahead of the producer's.
+        let rx = ring::role_snapshot(&self.mapped, Role::Consumer);
+        let tx = ring::role_snapshot(&self.mapped, Role::Producer);
+        let capacity = self.geometry.capacity_bytes;
+        // A tail one publish behind the head makes a small negative number: nothing waits then.
+        let behind = |ahead: u64, passed: u64, most: u64| {
+            let gap = ahead.wrapping_sub(passed);
+            if gap > most { 0 } else { gap }
+        };
+        Snapshot {
+            taken_at: Instant::now(),
+            backlog_bytes: behind(tx.progress.position, rx.progress.position, capacity),
+            backlog_messages: behind(tx.progress.messages, rx.progress.messages, capacity / 8),
+            producer: self.side(Role::Producer, &tx),
+            consumer: self.side(Role::Consumer, &rx),
+        }
+    }
+
+    fn side(&self, role: Role, words: &RoleSnapshot) -> SideSnapshot {
+        let holder = peer::read_holder(&self.mapped, role);
+        let held = role::is_held(self.object.lock_fd(), role.lock_byte()).unwrap_or(true);
+        let closed = words.closed_session == words.session;
+        SideSnapshot {
+            state: PeerState::judge(held, words.session, closed, &holder),
+            holder,
+            totals: Totals::of(&words.progress),
+            parked: words.parked,
+            fences: words.fence_mode == word::fence_mode::FENCE,
+            sessions: words.session,
+            waits: words.waits,
+            sleeps: words.sleeps,
+            wakes_sent: words.wakes_sent,
+            incarnation: words.incarnation,
+        }
+    }
+
+    /// Copies the message whose record starts at `position`, if one is published there and the
+    /// consumer has not passed it meanwhile.
+    ///
+    /// Start at the consumer's position and go on at `next_position`. Copied first and checked
+    /// then, so a message that was overwritten during the copy is never returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Corruption`] when what is there can not be a record.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// let mut tx = ring.producer()?;
+    /// tx.send(b"abc")?;
+    /// let observer = ring.observer()?;
+    /// let first = observer.peek(0)?.expect("published above");
+    /// assert_eq!(first.message, b"abc");
+    /// assert_eq!(observer.peek(first.next_position)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek(&self, position: u64) -> Result<Option<Peeked>, Corruption> {
+        let mut message = Vec::new();
+        let record = ring::peek_at(&self.mapped, &self.geometry, position & !7, &mut message)?;
+        Ok(record.map(|record| Peeked {
+            position: record.position(),
+            next_position: record.end(),
+            message,
+        }))
+    }
+
+    /// Copies every message that waits now, oldest first; messages that the consumer takes
+    /// meanwhile may be missing at the front.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::peek`].
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// let mut tx = ring.producer()?;
+    /// tx.try_send_all(["a", "b"])?;
+    /// assert_eq!(ring.observer()?.peek_all()?.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek_all(&self) -> Result<Vec<Peeked>, Corruption> {
+        let start = ring::read_position(&self.mapped, Role::Consumer, ring::HEAD_LOAD);
+        let mut found: Vec<Peeked> = Vec::new();
+        let mut at = start;
+        // Never round the ring: a live pair could keep this going for ever.
+        while at.wrapping_sub(start) < self.geometry.capacity_bytes {
+            if let Some(peeked) = self.peek(at)? {
+                at = peeked.next_position;
+                found.push(peeked);
+                continue;
+            }
+            let head = ring::read_position(&self.mapped, Role::Consumer, ring::HEAD_LOAD);
+            if head == at || !crate::position::at_or_after(head, at) {
+                break; // nothing is published there
+            }
+            at = head; // the consumer passed it
+        }
+        Ok(found)
+    }
+
+    /// Bytes of the data area.
+    pub const fn capacity_bytes(&self) -> u64 {
+        self.geometry.capacity_bytes
+    }
+
+    /// Bytes of the longest message this ring takes.
+    pub const fn max_message_bytes(&self) -> u64 {
+        self.geometry.max_message_bytes
+    }
+
+    /// The ring's own random id.
+    pub const fn uuid(&self) -> [u8; 16] {
+        self.identity.uuid
+    }
+
+    /// The tag its creator chose; zeros when none was chosen.
+    pub const fn application_tag(&self) -> [u8; 16] {
+        self.identity.application_tag
+    }
+
+    /// Whether records carry checksums.
+    pub const fn checksum(&self) -> bool {
+        self.identity.checksummed()
+    }
+
+    /// When the ring was made, nanoseconds since 1970 by its creator's wall clock.
+    pub const fn created_unix_ns(&self) -> u64 {
+        self.identity.created_unix_ns
+    }
+
+    /// The name it was opened by.
+    pub fn name(&self) -> &str {
+        self.object.name()
+    }
+
+    /// What it is made of.
+    pub fn backing(&self) -> Backing {
+        self.object.backing()
+    }
+}

@@ -1,0 +1,516 @@
+//! The producer's end, as programs see it.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::batch::{Batch, Claim};
+use crate::error::{SendError, TrySendError};
+use crate::link::{Ending, Link};
+use crate::memory::Mapped;
+use crate::peer::{Holder, PeerState};
+use crate::region::Backing;
+use crate::ring::{Pending, ProducerCore};
+use crate::totals::Totals;
+use crate::trusted::{Trust, Trusted, Untrusted};
+use crate::wait::Wait;
+
+/// The end that publishes messages. At most one exists for a ring at any time: the kernel sees to
+/// it.
+///
+/// A producer can move to another thread but not be shared between two, nor cloned. Dropping it
+/// closes the ring cleanly unless the thread is panicking; the consumer drains what is there and is
+/// then told "closed". A producer that dies without a drop leaves everything it published, and the
+/// next one continues after it.
+///
+/// ```
+/// let (mut tx, mut rx) = ringduct::pair(4096)?;
+/// tx.send(b"first")?;
+/// tx.send(b"")?; // an empty message is a message
+/// let mut buffer = [0; 16];
+/// assert_eq!(rx.recv(&mut buffer)?, 5);
+/// assert_eq!(&buffer[..5], b"first");
+/// assert_eq!(rx.recv(&mut buffer)?, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It is `Send`, but neither `Sync` nor `Clone`:
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<ringduct::Producer>();
+/// ```
+///
+/// ```compile_fail
+/// fn cloned<T: Clone>() {}
+/// cloned::<ringduct::Producer>();
+/// ```
+pub struct Producer<T: Trust = Untrusted> {
+    pub(crate) end: End,
+    trust: PhantomData<T>,
+}
+
+/// Protocol and tie, closed together.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) core: ProducerCore<Mapped>,
+    pub(crate) link: Link,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.link.is_owner() && !std::thread::panicking() {
+            let session = self.link.session();
+            if self.core.close(session) {
+                self.link.wake_peer();
+            }
+        }
+    }
+}
+
+impl<T: Trust> fmt::Debug for Producer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("ring", &self.name())
+            .field("published", &self.totals())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Trust> Producer<T> {
+    /// Joins the protocol to its tie to the ring.
+    pub(crate) const fn from_parts(core: ProducerCore<Mapped>, link: Link) -> Self {
+        Self {
+            end: End { core, link },
+            trust: PhantomData,
+        }
+    }
+
+    /// Publishes `message` if there is room now.
+    ///
+    /// The message is copied; nothing of it is visible to the consumer before all of it is. Costs
+    /// no system call unless the consumer sleeps and must be woken.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] without room, [`TrySendError::TooLong`] when it can never fit,
+    /// [`TrySendError::Corrupt`] when the consumer's page lies, [`TrySendError::Forked`] in a
+    /// forked child. The ring is unchanged in each case.
+    ///
+    /// ```
+    /// use ringduct::TrySendError;
+    /// let (mut tx, _rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.try_send(&[7; 4080]), Ok(())); // the longest message there can be
+    /// assert_eq!(tx.try_send(b"one more"), Err(TrySendError::Full));
+    /// let too_long = TrySendError::TooLong { message_bytes: 4081, max_bytes: 4080 };
+    /// assert_eq!(tx.try_send(&[7; 4081]), Err(too_long));
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    #[inline]
+    pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
+        self.end.link.check()?;
+        match self.end.core.send(message) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.end.link.wake_peer();
+                Ok(())
+            }
+            Err(error) => Err(self.note(error)),
+        }
+    }
+
+    /// Publishes `message`, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// When the ring is full and the consumer has closed or died, [`SendError::Closed`] or
+    /// [`SendError::PeerGone`], once for each consumer; a further call waits for the next one.
+    /// Otherwise as [`Producer::try_send`]. The message was not published in any of these cases.
+    ///
+    /// ```
+    /// use ringduct::SendError;
+    /// let (mut tx, rx) = ringduct::pair(4096)?;
+    /// tx.send(&[0; 4000])?;
+    /// drop(rx);
+    /// assert_eq!(tx.send(&[0; 4000]), Err(SendError::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        self.send_until(message, None)
+    }
+
+    /// Publishes `message`, waiting for room until `deadline`.
+    ///
+    /// A deadline that has passed still tries once. The clock is monotonic.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TimedOut`] at the deadline; otherwise as [`Producer::send`].
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// let (mut tx, _rx) = ringduct::pair(4096)?;
+    /// let now = Instant::now();
+    /// assert_eq!(tx.send_deadline(&[0; 4000], now), Ok(()));
+    /// let error = tx.send_deadline(&[0; 4000], now).unwrap_err();
+    /// assert_eq!(error, ringduct::SendError::TimedOut);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn send_deadline(&mut self, message: &[u8], deadline: Instant) -> Result<(), SendError> {
+        self.send_until(message, Some(deadline))
+    }
+
+    /// Publishes `message`, waiting for room for at most `timeout`.
+    ///
+    /// A timeout too long for the clock waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send_deadline`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let (mut tx, _rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.send_timeout(b"soon", Duration::from_millis(10)), Ok(()));
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn send_timeout(&mut self, message: &[u8], timeout: Duration) -> Result<(), SendError> {
+        self.send_until(message, Instant::now().checked_add(timeout))
+    }
+
+    #[inline]
+    fn send_until(&mut self, message: &[u8], deadline: Option<Instant>) -> Result<(), SendError> {
+        loop {
+            match self.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full) => self.wait_for_room(message.len(), deadline)?,
+                Err(error) => return Err(SendError::from_try(error)),
+            }
+        }
+    }
+
+    /// Waits until a message of `message_bytes` fits, at most until `deadline` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send_deadline`].
+    ///
+    /// ```
+    /// let (mut tx, _rx) = ringduct::pair(4096)?;
+    /// tx.wait_for_room(1000, None)?; // there is plenty
+    /// assert_eq!(tx.try_send(&[0; 1000]), Ok(()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cold]
+    pub fn wait_for_room(
+        &mut self,
+        message_bytes: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), SendError> {
+        self.end.link.check()?;
+        let bytes = message_bytes as u64;
+        let pending = self.end.core.begin();
+        match self.end.core.claim(&pending, bytes) {
+            Ok(_) => return Ok(()),
+            Err(TrySendError::Full) => {}
+            Err(error) => return Err(SendError::from_try(self.note(error))),
+        }
+        let End { core, link } = &mut self.end;
+        let wanted = core.wanted_head(&pending, bytes);
+        match link.wait(wanted, deadline, || core.has_room(&pending, bytes)) {
+            Ok(()) => Ok(()),
+            Err(Ending::TimedOut) => Err(SendError::TimedOut),
+            Err(Ending::Closed) => Err(SendError::Closed),
+            Err(Ending::PeerGone) => Err(SendError::PeerGone),
+        }
+    }
+
+    /// Starts a batch: messages that become visible all at once, for one update of the ring.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Forked`] and [`TrySendError::Corrupt`] as in [`Producer::try_send`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// let mut batch = tx.batch()?;
+    /// batch.push(b"a")?;
+    /// batch.push(b"b")?;
+    /// assert_eq!(batch.commit(), 2);
+    /// assert_eq!(rx.drain(10, |_| ())?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn batch(&mut self) -> Result<Batch<'_, T>, TrySendError> {
+        self.end.link.check()?;
+        Ok(Batch::new(self))
+    }
+
+    /// Publishes as many of `messages` as fit now, in one batch, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] when not even the first fits. [`TrySendError::TooLong`] for a message
+    /// that can never fit; those before it are published then only if there were any, in which
+    /// case their number is returned and the error comes with the next call. Otherwise as
+    /// [`Producer::try_send`].
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.try_send_all(["a", "b", "c"])?, 3);
+    /// assert_eq!(rx.skip(10)?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_send_all<I>(&mut self, messages: I) -> Result<usize, TrySendError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let mut batch = self.batch()?;
+        for message in messages {
+            if let Err(error) = batch.push(message.as_ref()) {
+                if batch.is_empty() {
+                    return Err(error);
+                }
+                break;
+            }
+        }
+        Ok(batch.commit())
+    }
+
+    /// Reserves space for a message of at most `max_bytes`, to be written in place and committed
+    /// with that length or a smaller one.
+    ///
+    /// Nothing in shared memory changes until the commit; dropping the claim abandons it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::try_send`], for a message of `max_bytes`.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// let mut claim = tx.try_claim(100)?;
+    /// write!(claim, "{} of {}", 1, 2)?;
+    /// claim.commit_written();
+    /// let mut buffer = [0; 100];
+    /// let length = rx.try_recv(&mut buffer)?;
+    /// assert_eq!(&buffer[..length], b"1 of 2");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_claim(&mut self, max_bytes: usize) -> Result<Claim<'_, T>, TrySendError> {
+        self.end.link.check()?;
+        let pending = self.end.core.begin();
+        match self.end.core.claim(&pending, max_bytes as u64) {
+            Ok(space) => Ok(Claim::new(self, pending, space)),
+            Err(error) => Err(self.note(error)),
+        }
+    }
+
+    /// Reserves space as [`Producer::try_claim`] does, waiting for room until `deadline`, or as
+    /// long as it takes without one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::send_deadline`], for a message of `max_bytes`.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// let mut claim = tx.claim(3, None)?;
+    /// claim.write_at(0, b"abc")?;
+    /// claim.commit();
+    /// assert_eq!(rx.peek_len()?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn claim(
+        &mut self,
+        max_bytes: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Claim<'_, T>, SendError> {
+        let space = loop {
+            self.end.link.check()?;
+            let pending = self.end.core.begin();
+            match self.end.core.claim(&pending, max_bytes as u64) {
+                Ok(space) => break space,
+                Err(TrySendError::Full) => self.wait_for_room(max_bytes, deadline)?,
+                Err(error) => return Err(SendError::from_try(self.note(error))),
+            }
+        };
+        let pending = self.end.core.begin();
+        Ok(Claim::new(self, pending, space))
+    }
+
+    /// Makes a finished run visible and wakes the consumer if it sleeps.
+    #[inline]
+    pub(crate) fn publish(&mut self, pending: Pending) {
+        if self.end.core.publish(pending) {
+            self.end.link.wake_peer();
+        }
+    }
+
+    /// Remembers damage, so that this end refuses further work.
+    pub(crate) fn note(&mut self, error: TrySendError) -> TrySendError {
+        if let TrySendError::Corrupt(corruption) = error {
+            self.end.link.refuse_from_now_on(corruption);
+        }
+        error
+    }
+
+    /// Chooses how blocking calls of this end wait. The default is [`Wait::default`].
+    ///
+    /// ```
+    /// let (mut tx, _rx) = ringduct::pair(4096)?;
+    /// tx.set_wait(ringduct::Wait::Spin);
+    /// assert_eq!(tx.send(b"x"), Ok(()));
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub const fn set_wait(&mut self, wait: Wait) {
+        self.end.link.set_wait(wait);
+    }
+
+    /// Position, messages and bytes published since the ring was made, by this producer and by all
+    /// before it.
+    ///
+    /// A successor knows from the number of messages where to continue.
+    ///
+    /// ```
+    /// let (mut tx, _rx) = ringduct::pair(4096)?;
+    /// tx.send(b"abc")?;
+    /// let totals = tx.totals();
+    /// assert_eq!((totals.messages, totals.bytes, totals.position), (1, 3, 16));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn totals(&self) -> Totals {
+        Totals::of(self.end.core.published())
+    }
+
+    /// Bytes that wait for the consumer, 8 for each message and padding included: between 0 and the
+    /// capacity. The consumer may have taken some of them meanwhile. 0 in a forked child.
+    ///
+    /// ```
+    /// let (mut tx, _rx) = ringduct::pair(4096)?;
+    /// tx.send(b"abc")?;
+    /// assert_eq!(tx.backlog_bytes(), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backlog_bytes(&self) -> u64 {
+        if self.end.link.is_owner() {
+            self.end.core.backlog_bytes()
+        } else {
+            0
+        }
+    }
+
+    /// Bytes of the data area: a power of two.
+    ///
+    /// ```
+    /// let (tx, _rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.capacity_bytes(), 4096);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub const fn capacity_bytes(&self) -> u64 {
+        self.end.core.geometry().capacity_bytes
+    }
+
+    /// Bytes of the longest message this ring takes.
+    ///
+    /// ```
+    /// let (tx, _rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.max_message_bytes(), 4080);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub const fn max_message_bytes(&self) -> u64 {
+        self.end.core.geometry().max_message_bytes
+    }
+
+    /// What is known of the consumer. Costs system calls: not for the hot path.
+    ///
+    /// ```
+    /// use ringduct::PeerState;
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.peer_state(), PeerState::Attached);
+    /// drop(rx);
+    /// assert_eq!(tx.peer_state(), PeerState::Closed);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn peer_state(&self) -> PeerState {
+        self.end.link.peer_state()
+    }
+
+    /// What the last consumer's page says of its process: hints, not verified.
+    ///
+    /// ```
+    /// let (tx, _rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.peer_holder().pid, std::process::id());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn peer_holder(&self) -> Holder {
+        self.end.link.peer_holder()
+    }
+
+    /// The name the ring was opened by.
+    pub fn name(&self) -> &str {
+        self.end.link.object().name()
+    }
+
+    /// What the ring is made of.
+    pub fn backing(&self) -> Backing {
+        self.end.link.object().backing()
+    }
+
+    /// Closes the ring cleanly: the consumer drains it and is then told "closed". The same as
+    /// dropping the producer, said in words.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.send(b"last")?;
+    /// tx.close();
+    /// let messages: Vec<Vec<u8>> = rx.messages().collect::<Result<_, _>>()?;
+    /// assert_eq!(messages, [b"last".to_vec()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(self) {
+        drop(self);
+    }
+}
+
+impl Producer<Untrusted> {
+    /// Decides, once, to trust whoever can write this ring; the result offers in-place claims.
+    ///
+    /// # Safety
+    ///
+    /// For as long as the result lives, no process that can write this ring may write to the data
+    /// area, and whoever reads it must read published records only. Processes that use this
+    /// library keep to both; a hostile or broken process that holds a writable descriptor need not.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("x.ring"));
+    /// let ring = ringduct::Options::new().create(&place)?;
+    /// // SAFETY: both ends are this program, and the file is readable by this user only.
+    /// let mut tx = unsafe { ring.producer()?.trust_peer() };
+    /// let mut claim = tx.try_claim(3)?;
+    /// claim.copy_from_slice(b"abc"); // a plain slice inside the ring
+    /// claim.commit();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(
+        unsafe_code,
+        reason = "the caller vouches for every writer of the ring"
+    )]
+    pub unsafe fn trust_peer(self) -> Producer<Trusted> {
+        self.into_trusted()
+    }
+}
+
+impl<T: Trust> Producer<T> {
+    /// Changes the marker alone. Only for ends whose peer is trusted: see
+    /// [`Producer::trust_peer`] and [`pair`](crate::pair).
+    pub(crate) fn into_trusted(self) -> Producer<Trusted> {
+        Producer {
+            end: self.end,
+            trust: PhantomData,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The protocol: how messages go through shared memory, and why each step is safe.
+//!
+//! # The plain version
+//!
+//! ```text
+//! send(message):                              receive():
+//!     wait until record + 8 bytes are free        word = load commit word at head   (acquire)
+//!     write the payload at tail + 8               word = 0: nothing there yet
+//!     write 0 as the next commit word             bound the length in word
+//!     store the commit word at tail   (release)   copy the payload
+//!     tail += record; store tail                  head += record; store head        (release)
+//! ```
+//!
+//! A record is visible from the store of its own commit word on: that word, and nothing else, says
+//! what is published. The next commit word is zeroed first, so bytes of an earlier lap are never
+//! taken for a record; the free-space check always leaves room for it. The consumer writes nothing
+//! into the data. Each word has one writer; positions only grow; nothing published is taken back.
+//!
+//! # Orderings
+//!
+//! | label | writer | reader | word | what becomes visible | weakened: the test that fails |
+//! |---|---|---|---|---|---|
+//! | commit | producer | consumer, observer, successor | commit word | payload, the zeroed next word, the rest of a batch | `loom_publish` |
+//! | head | consumer | producer | head | the consumer's reads of the space are over | `loom_reclaim` |
+//! | tail | producer | observer, successor | tail | the records in front of it | `loom_observer_reads_behind_tail` |
+//! | ticket | sleeper | waker | parked | the sleeper's look at `wake`, its wanted position | `loom_park_ticket` |
+//! | wake | waker | sleeper | wake | that what is waited for was stored | `loom_park_wake` |
+//! | park | waker, sleeper | each other | fence | either the ticket or the thing waited for | `loom_park_fence` |
+//! | mode | publisher | sleeper | fence mode | everything published without a fence | `loom_ask_for_fences` |
+//! | closed | leaving side | the other | closed mark | everything it published or released | `loom_close` |
+//! | session | arriving side | the other | session | the rest of its page | `loom_session` |
+//! | lap | producer | observer | fence | a copy that was overwritten is seen to be | `loom_observer_lap` |
+//!
+//! # What makes it fast, and why that is safe
+//!
+//! - The producer remembers the head it saw last and looks again only when it seems to be out of
+//!   room: an old head is lower than the real one, so it only ever underestimates the room.
+//! - Each end keeps its own position privately: nobody else may write it.
+//! - A batch stores its later commit words first and its first one last: the word at the tail stays
+//!   empty until all is written, so the batch appears at once, for one store of the tail.
+//! - A publish pays no fence for a sleeping peer: the sleeper's `membarrier` pays (see `parking`).
+//!
+//! # A kill between any two stores
+//!
+//! Position and counters lie in two slots, of which the one with the later position counts; the
+//! older one is overwritten, position last. So there is always one whole, consistent slot. A kill
+//! before the commit store has published nothing; a kill after it leaves a tail that is one publish
+//! behind, and a successor walks the commit words from there to the first empty one.
+
+mod consumer;
+mod observe;
+mod order;
+mod parking;
+mod producer;
+mod walk;
+
+pub(crate) use consumer::{ConsumerCore, Record, Taken};
+pub(crate) use observe::{RoleSnapshot, peek_at, role_snapshot};
+pub(crate) use order::{
+    CLOSED_LOAD, CLOSED_STORE, HEAD_LOAD, PARK_FULL, SESSION_LOAD, SESSION_STORE, TAIL_LOAD,
+};
+pub(crate) use parking::{Sleeper, bump};
+pub(crate) use producer::{Pending, ProducerCore, Space};
+pub(crate) use walk::{Walked, walk};
+
+use crate::error::{Corruption, Damage};
+use crate::layout::{Commit, Identity, RecordFault, Role, word};
+use crate::memory::{Memory, Order};
+use crate::position;
+
+/// Sizes and rules of one ring, copied once at attach and never read again from shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) capacity_bytes: u64,
+    pub(crate) max_message_bytes: u64,
+    /// CRC-32C of the ring's uuid, where every record's checksum starts; `None` without checksums.
+    checksum_seed: Option<u32>,
+}
+
+impl Geometry {
+    /// Takes the numbers from a checked header.
+    pub(crate) fn new(identity: &Identity) -> Self {
+        Self {
+            capacity_bytes: identity.shape.capacity_bytes(),
+            max_message_bytes: identity.max_message_bytes,
+            checksum_seed: identity
+                .checksummed()
+                .then(|| crc32c::crc32c(&identity.uuid)),
+        }
+    }
+
+    /// A geometry out of nothing, for tests of the protocol alone.
+    #[cfg(test)]
+    pub(crate) fn for_tests(capacity_bytes: u64, checksummed: bool) -> Self {
+        Self {
+            capacity_bytes,
+            max_message_bytes: capacity_bytes.wrapping_sub(crate::layout::OVERHEAD_BYTES),
+            checksum_seed: checksummed.then_some(7),
+        }
+    }
+
+    /// Bounds a commit word that was loaded once.
+    #[inline]
+    fn record(&self, position: u64, word: u64) -> Result<Record, Corruption> {
+        match Commit::decode(word, self.max_message_bytes, self.checksum_seed.is_some()) {
+            Ok(commit) => Ok(Record::new(position, commit)),
+            Err(fault) => Err(self.refused(position, word, fault)),
+        }
+    }
+
+    #[cold]
+    fn refused(&self, position: u64, word: u64, fault: RecordFault) -> Corruption {
+        let (what, expected, found) = match fault {
+            RecordFault::NoLength => (Damage::RecordLength, self.max_message_bytes, word),
+            RecordFault::TooLong { found } => (Damage::RecordLength, self.max_message_bytes, found),
+            RecordFault::Reserved => (Damage::RecordReserved, word & u64::from(u32::MAX), word),
+        };
+        Corruption {
+            what,
+            position,
+            expected,
+            found,
+        }
+    }
+
+    /// The checksum of a record with this payload; zero in a ring without checksums.
+    #[inline]
+    fn checksum_of(&self, position: u64, payload: &[u8]) -> u32 {
+        match self.checksum_seed {
+            None => 0,
+            Some(seed) => {
+                crc32c::crc32c_append(head_checksum(seed, position, payload.len()), payload)
+            }
+        }
+    }
+
+    /// The checksum of a record whose payload lies in the ring already.
+    fn checksum_in_place(&self, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
+        let Some(seed) = self.checksum_seed else {
+            return 0;
+        };
+        let mut sum = head_checksum(seed, position, bytes as usize);
+        let mut at = position::advance(position, crate::layout::COMMIT_BYTES);
+        let mut left = bytes as usize;
+        let mut chunk = [0_u8; 512];
+        while left > 0 {
+            let (part, _) = chunk.split_at_mut(left.min(512));
+            memory.copy_out(at, part);
+            sum = crc32c::crc32c_append(sum, part);
+            at = position::advance(at, part.len() as u64);
+            left = left.saturating_sub(part.len());
+        }
+        sum
+    }
+
+    /// Checks the copy of a payload against the record's checksum.
+    #[inline]
+    pub(crate) fn verify(&self, record: Record, payload: &[u8]) -> Result<(), Corruption> {
+        let sum = self.checksum_of(record.position(), payload);
+        Self::compare(record, sum)
+    }
+
+    /// Checks a payload where it lies.
+    fn verify_in_place(&self, memory: &impl Memory, record: Record) -> Result<(), Corruption> {
+        let sum = self.checksum_in_place(memory, record.position(), record.message_bytes());
+        Self::compare(record, sum)
+    }
+
+    #[inline]
+    fn compare(record: Record, sum: u32) -> Result<(), Corruption> {
+        let found = record.commit().checksum();
+        if sum == found {
+            return Ok(());
+        }
+        Err(Corruption {
+            what: Damage::RecordChecksum,
+            position: record.position(),
+            expected: u64::from(sum),
+            found: u64::from(found),
+        })
+    }
+}
+
+/// Position and length go into the checksum, so that no record of an earlier lap passes for one of
+/// this.
+fn head_checksum(seed: u32, position: u64, bytes: usize) -> u32 {
+    let seed = crc32c::crc32c_append(seed, &position.to_le_bytes());
+    crc32c::crc32c_append(seed, &(bytes as u64).to_le_bytes())
+}
+
+/// How far a side has come: its position and the counters that belong to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) position: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// The slot that holds this; the next store goes to the other one.
+    in_second: bool,
+}
+
+impl Progress {
+    /// Reads the newer slot of a role that nobody holds, or that the caller holds.
+    pub(crate) fn load(memory: &impl Memory, role: Role, order: Order) -> Self {
+        let [first, second] = word::SLOTS.map(|slot| memory.load(slot.position.of(role), order));
+        let in_second = !position::at_or_after(first, second);
+        let [slot_a, slot_b] = word::SLOTS;
+        let slot = if in_second { slot_b } else { slot_a };
+        Self {
+            position: if in_second { second } else { first },
+            messages: memory.load(slot.messages.of(role), Order::RELAXED),
+            bytes: memory.load(slot.bytes.of(role), Order::RELAXED),
+            in_second,
+        }
+    }
+
+    /// Counts `messages` more, up to `end`.
+    #[inline]
+    pub(crate) const fn advance(&mut self, end: u64, messages: u64, bytes: u64) {
+        self.position = end;
+        self.messages = self.messages.wrapping_add(messages);
+        self.bytes = self.bytes.wrapping_add(bytes);
+    }
+
+    /// Overwrites the older slot, position last. `order` is the label of the role's position.
+    #[inline]
+    pub(crate) fn store(&mut self, memory: &impl Memory, role: Role, order: Order) {
+        self.in_second = !self.in_second;
+        let [slot_a, slot_b] = word::SLOTS;
+        let slot = if self.in_second { slot_b } else { slot_a };
+        memory.store(slot.messages.of(role), self.messages, Order::RELAXED);
+        memory.store(slot.bytes.of(role), self.bytes, Order::RELAXED);
+        memory.store(slot.position.of(role), self.position, order);
+    }
+}
+
+/// The mark of a clean close: everything this side published or released comes before it.
+fn leave_mark(memory: &impl Memory, role: Role, session: u64, position: u64) {
+    memory.store(word::CLOSED_POSITION.of(role), position, Order::RELAXED);
+    memory.store(word::CLOSED_SESSION.of(role), session, CLOSED_STORE);
+}
+
+/// The session of a role that is there now or was there last, and whether it closed cleanly.
+pub(crate) fn read_session(memory: &impl Memory, role: Role) -> (u64, bool) {
+    let session = memory.load(word::SESSION.of(role), SESSION_LOAD);
+    let closed = memory.load(word::CLOSED_SESSION.of(role), CLOSED_LOAD);
+    (session, session != 0 && closed == session)
+}
+
+/// A role's position: the later of its two slots.
+pub(crate) fn read_position(memory: &impl Memory, role: Role, order: Order) -> u64 {
+    let [first, second] = word::SLOTS.map(|slot| memory.load(slot.position.of(role), order));
+    position::later(first, second)
+}

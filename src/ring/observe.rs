@@ -1,0 +1,70 @@
+//! Looking on: everything read, nothing written, nobody disturbed.
+
+use super::order::{COMMIT_LOAD, HEAD_LOAD, LAP_ACQUIRE, SESSION_LOAD, TAIL_LOAD};
+use super::{Geometry, Progress, Record, read_position};
+use crate::error::Corruption;
+use crate::layout::{EMPTY, Role, word};
+use crate::memory::{Memory, Order};
+use crate::position;
+
+/// The words of one role at one moment. A live role moves on while they are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RoleSnapshot {
+    pub(crate) progress: Progress,
+    pub(crate) session: u64,
+    pub(crate) closed_session: u64,
+    pub(crate) parked: bool,
+    pub(crate) waits: u64,
+    pub(crate) wakes_sent: u64,
+    pub(crate) sleeps: u64,
+    pub(crate) fence_mode: u64,
+    pub(crate) incarnation: u64,
+}
+
+/// Reads the words of one role.
+pub(crate) fn role_snapshot(memory: &impl Memory, role: Role) -> RoleSnapshot {
+    let relaxed = |offset: crate::layout::Offset| memory.load(offset.of(role), Order::RELAXED);
+    RoleSnapshot {
+        session: memory.load(word::SESSION.of(role), SESSION_LOAD),
+        progress: Progress::load(memory, role, TAIL_LOAD),
+        closed_session: relaxed(word::CLOSED_SESSION),
+        parked: relaxed(word::PARKED) != 0,
+        waits: relaxed(word::WAITS),
+        wakes_sent: relaxed(word::WAKES_SENT),
+        sleeps: relaxed(word::SLEEPS),
+        fence_mode: relaxed(word::FENCE_MODE),
+        incarnation: relaxed(word::INCARNATION),
+    }
+}
+
+/// Copies the record at `at` to `out`, if it is published and was not overwritten meanwhile.
+///
+/// `None`: nothing is published there, or the consumer has passed it; look at the head again.
+/// Copy first, then check: while the head is not beyond `at` the producer cannot have written
+/// there, and "lap" makes an overwritten copy see a head beyond it.
+pub(crate) fn peek_at(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    at: u64,
+    out: &mut Vec<u8>,
+) -> Result<Option<Record>, Corruption> {
+    out.clear();
+    let word = memory.load_data(at, COMMIT_LOAD);
+    if word == EMPTY {
+        return Ok(None);
+    }
+    let bounded = geometry.record(at, word);
+    if let Ok(record) = bounded {
+        // Bounded by the ring's largest message, so this allocates no more than that.
+        out.resize(record.message_bytes() as usize, 0);
+        memory.copy_out(record.payload(), out);
+    }
+    memory.fence(LAP_ACQUIRE);
+    let head = read_position(memory, Role::Consumer, HEAD_LOAD);
+    if !position::at_or_after(at, head) {
+        return Ok(None); // what was read may be anything: the consumer passed it
+    }
+    let record = bounded?;
+    geometry.verify(record, out)?;
+    Ok(Some(record))
+}

@@ -1,0 +1,59 @@
+//! Walking the commit words: how a successor finds where the dead left off.
+
+use super::order::COMMIT_LOAD;
+use super::{Geometry, Progress};
+use crate::error::{Corruption, Damage};
+use crate::layout::{COMMIT_BYTES, EMPTY};
+use crate::memory::Memory;
+use crate::position;
+
+/// What a walk found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Walked {
+    /// Where the first empty commit word is.
+    pub(crate) end: Progress,
+    /// Whether some record starts exactly at the position that was to be passed, or the walk ended
+    /// there.
+    pub(crate) met: bool,
+}
+
+/// Walks records from `start` to the first empty commit word and counts them.
+///
+/// `head` bounds the walk: no record reaches more than a capacity beyond it, nor, when the consumer
+/// is ahead of `start` already, beyond `start`. `meet` is a position that must be the start of a
+/// record or the end of the walk. Checksums, where there are any, are
+/// checked.
+pub(crate) fn walk(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    start: Progress,
+    head: u64,
+    meet: u64,
+) -> Result<Walked, Corruption> {
+    let base = if position::at_or_after(head, start.position) {
+        start.position
+    } else {
+        head
+    };
+    let mut at = start;
+    let mut met = false;
+    loop {
+        met |= at.position == meet;
+        let word = memory.load_data(at.position, COMMIT_LOAD);
+        if word == EMPTY {
+            return Ok(Walked { end: at, met });
+        }
+        let record = geometry.record(at.position, word)?;
+        let reach = position::distance(base, position::advance(record.end(), COMMIT_BYTES));
+        if reach > geometry.capacity_bytes {
+            return Err(Corruption {
+                what: Damage::RecordBeyondEnd,
+                position: at.position,
+                expected: geometry.capacity_bytes,
+                found: reach,
+            });
+        }
+        geometry.verify_in_place(memory, record)?;
+        at.advance(record.end(), 1, u64::from(record.message_bytes()));
+    }
+}

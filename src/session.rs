@@ -1,0 +1,728 @@
+//! Creating, opening and attaching, in order.
+//!
+//! Attach: register for barriers; take the attach lock; take the role; map; see in which state the
+//! ring is; recover what this role owns; write the hints; last, the session number. A process that
+//! dies anywhere in between leaves the role free and the words as they were, or this role's words
+//! brought forward, which its successor would do again with the same result.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::consumer::Consumer;
+use crate::error::OpenError;
+use crate::fork::ForkToken;
+use crate::layout::{
+    FORMAT_MAJOR, FORMAT_MINOR, Features, HeaderFault, Identity, MAGIC, Role, Shape, word,
+};
+use crate::link::{Link, LinkParts};
+use crate::location::Location;
+use crate::memory::{Mapped, Memory, Order, store_identity};
+use crate::observer::Observer;
+use crate::options::{CreatePlan, MapExtras, Options};
+use crate::peer::{self, Myself};
+use crate::producer::Producer;
+use crate::region::{self, Access, Backing, FileId, Mapping, Object, Target};
+use crate::ring::{ConsumerCore, Geometry, ProducerCore, SESSION_STORE, read_session};
+use crate::role::{self, AttachLock, Lease};
+use crate::trusted::Trusted;
+use crate::{recovery, sync};
+
+impl Options {
+    /// Makes a new ring at `location`: complete before anybody can see it, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::AlreadyExists`], [`OpenError::InvalidOption`], [`OpenError::NoSpace`], or what
+    /// the kernel says. Nothing is left behind.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("orders.ring"));
+    /// use ringduct::{OpenError, Options};
+    /// let ring = Options::new().capacity_bytes(1 << 16).create(&place)?;
+    /// assert_eq!(ring.capacity_bytes(), 65536);
+    /// let again = Options::new().create(&place).unwrap_err();
+    /// assert!(matches!(again, OpenError::AlreadyExists { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn create(&self, location: &Location) -> Result<Ring, OpenError> {
+        let plan = self.plan_for(Target::Location(location))?;
+        let object = region::create(location, &plan, &mut |mapping, id| fill(mapping, id, &plan))?;
+        Ring::new(object, self)
+    }
+
+    /// Opens the ring at `location`. Options that were given must match it; those that were not
+    /// accept it as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::NotFound`], [`OpenError::NotARing`] and the other findings of a check that
+    /// writes nothing; [`OpenError::Mismatch`] with both values.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("orders.ring"));
+    /// use ringduct::{OpenError, Options};
+    /// Options::new().capacity_bytes(1 << 16).create(&place)?;
+    /// assert_eq!(Options::new().open(&place)?.capacity_bytes(), 65536);
+    /// let other = Options::new().capacity_bytes(1 << 20).open(&place).unwrap_err();
+    /// assert!(matches!(other, OpenError::Mismatch { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(&self, location: &Location) -> Result<Ring, OpenError> {
+        let deadline = Instant::now().checked_add(self.attach_timeout_or_default());
+        loop {
+            let object = region::open(location, self.expected_owner(), false)?;
+            match Ring::new(object, self) {
+                // System V only: its creator has a name before it has a ring. Wait for it.
+                Err(OpenError::Busy { .. }) if deadline.is_none_or(|end| Instant::now() < end) => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Opens the ring at `location`, or makes it if there is none. Two processes may do this at the
+    /// same time: one makes it, both get it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`] and [`Options::create`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("orders.ring"));
+    /// use ringduct::Options;
+    /// let made = Options::new().open_or_create(&place)?;
+    /// let opened = Options::new().open_or_create(&place)?;
+    /// assert_eq!(made.uuid(), opened.uuid());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_or_create(&self, location: &Location) -> Result<Ring, OpenError> {
+        // A name may come and go between the two calls, but not for ever.
+        for _ in 0..16 {
+            match self.open(location) {
+                Err(OpenError::NotFound { .. }) => {}
+                outcome => return outcome,
+            }
+            match self.create(location) {
+                Err(OpenError::AlreadyExists { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        self.open(location)
+    }
+
+    /// Makes a ring in a sealed memory file, to be handed over by descriptor: see
+    /// [`Ring::descriptor`]. `name` is what `/proc` shows; it need not be unique.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InvalidOption`], [`OpenError::NoSpace`], or what the kernel says.
+    ///
+    /// ```
+    /// use ringduct::{Location, Options};
+    /// use std::os::fd::AsRawFd;
+    /// let ring = Options::new().create_memfd("orders")?;
+    /// let mut tx = ring.producer()?;
+    /// let handed_over = ring.descriptor()?; // send this to another process
+    /// let there = Options::new().open(&Location::Fd(handed_over.as_raw_fd()))?;
+    /// let mut rx = there.consumer()?;
+    /// tx.send(b"hello")?;
+    /// assert_eq!(rx.recv(&mut [0; 16])?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn create_memfd(&self, name: &str) -> Result<Ring, OpenError> {
+        let plan = self.plan_for(Target::Memory)?;
+        let object = region::memfd(name, &plan, &mut |mapping, id| fill(mapping, id, &plan))?;
+        Ring::new(object, self)
+    }
+
+    /// Makes a ring that only this process and the children it forks can reach. Each side attaches
+    /// its end after the fork.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::create_memfd`].
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// let mut tx = ring.producer()?; // in the parent, say
+    /// let mut rx = ring.consumer()?; // in the child
+    /// tx.send(b"hello")?;
+    /// assert_eq!(rx.recv(&mut [0; 16])?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn create_anonymous(&self) -> Result<Ring, OpenError> {
+        let plan = self.plan_for(Target::Memory)?;
+        let object = region::anonymous(&plan, &mut |mapping, id| fill(mapping, id, &plan))?;
+        Ring::new(object, self)
+    }
+
+    /// Opens the ring at `location` for looking on: read-only, without a role. Needs only the right
+    /// to read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("orders.ring"));
+    /// use ringduct::Options;
+    /// let mut tx = Options::new().create(&place)?.producer()?;
+    /// tx.send(b"abc")?;
+    /// let observer = Options::new().observe(&place)?;
+    /// assert_eq!(observer.snapshot().backlog_messages, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn observe(&self, location: &Location) -> Result<Observer, OpenError> {
+        let object = region::open(location, self.expected_owner(), true)?;
+        Ring::new(object, self)?.observer()
+    }
+
+    fn plan_for(&self, target: Target<'_>) -> Result<CreatePlan, OpenError> {
+        let unit = region::unit_bytes(target, self.huge_pages_or_default())?;
+        self.plan(unit, region::kernel_page_bytes())
+    }
+}
+
+/// Writes the header of a new ring, the magic last.
+fn fill(mapping: &Mapping, id: FileId, plan: &CreatePlan) -> Result<(), OpenError> {
+    let incompatible = if plan.checksum { Features::CHECKSUM } else { 0 };
+    let identity = Identity {
+        shape: plan.shape,
+        features: Features {
+            incompatible,
+            ..Features::default()
+        },
+        minor: FORMAT_MINOR,
+        uuid: fresh_uuid()?,
+        device: id.device,
+        inode: id.inode,
+        created_unix_ns: peer::unix_ns(),
+        application_tag: plan.application_tag,
+        max_message_bytes: plan.max_message_bytes,
+        kernel_page_bytes: plan.kernel_page_bytes,
+    };
+    store_identity(mapping, &identity.encode());
+    Ok(())
+}
+
+/// Sixteen random bytes, from the kernel.
+fn fresh_uuid() -> Result<[u8; 16], OpenError> {
+    use std::io::Read;
+    let mut uuid = [0; 16];
+    let mut read = || std::fs::File::open("/dev/urandom")?.read_exact(&mut uuid);
+    match read() {
+        Ok(()) => Ok(uuid),
+        Err(error) => Err(OpenError::os("/dev/urandom", "draw the ring's id", error)),
+    }
+}
+
+/// A ring that is open and checked, with no role taken yet.
+///
+/// Take an end with [`Ring::producer`] or [`Ring::consumer`]; look on with [`Ring::observer`]. The
+/// ring itself can be dropped or kept; the ends do not need it.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    object: Arc<Object>,
+    identity: Identity,
+    extras: MapExtras,
+    attach_timeout: Duration,
+}
+
+impl Ring {
+    /// Checks what was opened against its real size and the options.
+    fn new(object: Object, options: &Options) -> Result<Self, OpenError> {
+        let total_bytes = object.total_bytes()?;
+        let header = object.read_header()?;
+        let checked = header.check(total_bytes, region::kernel_page_bytes());
+        let identity = checked.map_err(|fault| refuse(&object, fault, total_bytes))?;
+        options.check_existing(object.name(), &identity)?;
+        check_file(&object, &identity)?;
+        Ok(Self {
+            object: Arc::new(object),
+            identity,
+            extras: options.map_extras(),
+            attach_timeout: options.attach_timeout_or_default(),
+        })
+    }
+
+    /// Takes the producer's role.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::RoleTaken`] with what the holder says of itself; [`OpenError::Busy`] when
+    /// another process keeps attaching; [`OpenError::Cold`] and [`OpenError::Corrupt`] when what
+    /// the ring holds can not be relied on.
+    ///
+    /// ```
+    /// use ringduct::{OpenError, Options};
+    /// let ring = Options::new().create_anonymous()?;
+    /// let first = ring.producer()?;
+    /// let second = ring.producer().unwrap_err();
+    /// assert!(second.to_string().contains(&format!("pid {}", std::process::id())));
+    /// drop(first);
+    /// assert!(ring.producer().is_ok());
+    /// # Ok::<(), OpenError>(())
+    /// ```
+    pub fn producer(&self) -> Result<Producer, OpenError> {
+        self.attach_producer(None)
+    }
+
+    /// Takes the consumer's role.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::producer`].
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// let mut tx = ring.producer()?;
+    /// tx.send(b"kept")?;
+    /// drop(tx);
+    /// let mut rx = ring.consumer()?; // later, perhaps in another process
+    /// assert_eq!(rx.recv(&mut [0; 16])?, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn consumer(&self) -> Result<Consumer, OpenError> {
+        self.attach_consumer(None)
+    }
+
+    /// Maps the ring read-only, to look on.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// assert_eq!(ring.observer()?.snapshot().backlog_bytes, 0);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn observer(&self) -> Result<Observer, OpenError> {
+        let extras = MapExtras {
+            lock_memory: false,
+            prefault: false,
+            ..self.extras
+        };
+        let mapping = self
+            .object
+            .map(self.identity.shape, Access::Observe, extras)?;
+        let mapped = Mapped::new(Arc::new(mapping));
+        Ok(Observer::new(
+            Arc::clone(&self.object),
+            mapped,
+            self.identity,
+        ))
+    }
+
+    fn attach_producer(&self, mapping: Option<Arc<Mapping>>) -> Result<Producer, OpenError> {
+        let attach = self.begin(Role::Producer, mapping)?;
+        let geometry = Geometry::new(&self.identity);
+        let recovered = recovery::producer(&attach.mapped, &geometry, attach.peer_is_live);
+        let (published, head) = recovered.map_err(|what| self.corrupt(what))?;
+        let (mapped, fences) = (attach.mapped.clone(), attach.fences);
+        let mut core = ProducerCore::new(mapped, geometry, published, head, fences);
+        core.store_progress();
+        let mut link = attach.finish(&self.object);
+        link.forget_past_endings();
+        Ok(Producer::from_parts(core, link))
+    }
+
+    fn attach_consumer(&self, mapping: Option<Arc<Mapping>>) -> Result<Consumer, OpenError> {
+        let attach = self.begin(Role::Consumer, mapping)?;
+        let geometry = Geometry::new(&self.identity);
+        let recovered = recovery::consumer(&attach.mapped, &geometry, attach.peer_is_live);
+        let released = recovered.map_err(|what| self.corrupt(what))?;
+        let (mapped, fences) = (attach.mapped.clone(), attach.fences);
+        let mut core = ConsumerCore::new(mapped, geometry, released, fences);
+        core.store_progress();
+        let mut link = attach.finish(&self.object);
+        // An ending is news only to a consumer that still has something to take.
+        if !core.has_message(&core.begin()) {
+            link.forget_past_endings();
+        }
+        Ok(Consumer::from_parts(core, link))
+    }
+
+    /// Everything up to the point where the role's own words are recovered.
+    fn begin(&self, role: Role, mapping: Option<Arc<Mapping>>) -> Result<Attach, OpenError> {
+        let name = self.object.name();
+        let failed = |error| OpenError::os(name, "prepare for forks", error);
+        let token = ForkToken::get().map_err(failed)?;
+        // Before the role is taken, so that no sleeper's barrier ever misses this publisher.
+        let fences = !sync::register_for_barriers();
+        let can_issue_barriers = sync::barrier_everywhere();
+        let lock = AttachLock::take(&self.object, self.attach_timeout)?;
+        let Some(lease) = Lease::try_take(&self.object, role.lock_byte())? else {
+            return Err(self.role_taken(role));
+        };
+        let mapping = match mapping {
+            Some(mapping) => mapping,
+            None => {
+                let shape: Shape = self.identity.shape;
+                Arc::new(self.object.map(shape, Access::End(role), self.extras)?)
+            }
+        };
+        let mapped = Mapped::new(mapping);
+        let peer_byte = role.peer().lock_byte();
+        let failed = |error| OpenError::os(name, "ask who holds the other role", error);
+        let peer_is_live = role::is_held(self.object.lock_fd(), peer_byte).map_err(failed)?;
+        let myself = Myself::ask();
+        self.check_boot(&mapped, peer_is_live, &myself)?;
+        let (last_session, _) = read_session(&mapped, role);
+        Ok(Attach {
+            role,
+            session: last_session.wrapping_add(1),
+            mapped,
+            lease,
+            token,
+            fences,
+            can_issue_barriers,
+            peer_is_live,
+            myself,
+            _lock: lock,
+        })
+    }
+
+    /// Refuses a file ring that was last used under another boot.
+    fn check_boot(
+        &self,
+        mapped: &Mapped,
+        peer_is_live: bool,
+        myself: &Myself,
+    ) -> Result<(), OpenError> {
+        if peer_is_live || self.object.backing() != Backing::File {
+            return Ok(());
+        }
+        let is_other_boot = |role| {
+            let (session, _) = read_session(mapped, role);
+            session != 0 && peer::read_boot_id(mapped, role) != myself.boot_id
+        };
+        if is_other_boot(Role::Producer) || is_other_boot(Role::Consumer) {
+            return Err(self.cold("this boot of the machine"));
+        }
+        Ok(())
+    }
+
+    fn cold(&self, why: &'static str) -> OpenError {
+        OpenError::Cold {
+            name: self.object.name().to_owned(),
+            why,
+        }
+    }
+
+    fn corrupt(&self, what: crate::error::Corruption) -> OpenError {
+        OpenError::corrupt(self.object.name(), what)
+    }
+
+    fn role_taken(&self, role: Role) -> OpenError {
+        let mapping = self
+            .object
+            .map(self.identity.shape, Access::Observe, MapExtras::default());
+        let holder =
+            mapping.map(|mapping| peer::read_holder(&Mapped::new(Arc::new(mapping)), role));
+        OpenError::RoleTaken {
+            name: self.object.name().to_owned(),
+            role,
+            holder: Box::new(holder.unwrap_or_default()),
+        }
+    }
+
+    /// Opens a fresh descriptor of the ring, to hand to another process: over a Unix socket, or
+    /// inherited. The receiver opens it as [`Location::Fd`].
+    ///
+    /// A descriptor is fresh so that the receiver shares nothing with this process but the bytes;
+    /// close it here once it is handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InvalidOption`] for System V, which has no descriptors: hand over its key or
+    /// id. Otherwise what the kernel says.
+    pub fn descriptor(&self) -> Result<std::os::fd::OwnedFd, OpenError> {
+        self.object.fresh_description(false)
+    }
+
+    /// The same for reading only: enough for [`Options::observe`], and no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::descriptor`].
+    ///
+    /// ```
+    /// use ringduct::{Location, Options};
+    /// use std::os::fd::AsRawFd;
+    /// let ring = Options::new().create_memfd("orders")?;
+    /// let view = ring.read_only_descriptor()?;
+    /// let location = Location::Fd(view.as_raw_fd());
+    /// assert!(Options::new().observe(&location).is_ok());
+    /// assert!(Options::new().open(&location)?.producer().is_ok()); // the same user may reopen it
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn read_only_descriptor(&self) -> Result<std::os::fd::OwnedFd, OpenError> {
+        self.object.fresh_description(true)
+    }
+
+    /// Removes the ring's name, unless a role is held. Whoever has it open keeps what it has.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::RoleTaken`] while somebody holds a role; [`OpenError::NotFound`] when the name
+    /// is gone or means another file by now; [`OpenError::InvalidOption`] for a ring without a
+    /// name.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("x.ring"));
+    /// use ringduct::{OpenError, Options};
+    /// let ring = Options::new().create(&place)?;
+    /// let tx = ring.producer()?;
+    /// assert!(matches!(ring.remove(), Err(OpenError::RoleTaken { .. })));
+    /// drop(tx);
+    /// ring.remove()?;
+    /// assert!(matches!(Options::new().open(&place), Err(OpenError::NotFound { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove(&self) -> Result<(), OpenError> {
+        let _lock = AttachLock::take(&self.object, self.attach_timeout)?;
+        for role in [Role::Producer, Role::Consumer] {
+            let failed = |error| OpenError::os(self.object.name(), "ask who holds it", error);
+            if role::is_held(self.object.lock_fd(), role.lock_byte()).map_err(failed)? {
+                return Err(self.role_taken(role));
+            }
+        }
+        self.object.unlink()
+    }
+
+    /// Bytes of the data area: a power of two, and what was asked for or more.
+    pub const fn capacity_bytes(&self) -> u64 {
+        self.identity.shape.capacity_bytes()
+    }
+
+    /// Bytes of the longest message this ring takes.
+    pub const fn max_message_bytes(&self) -> u64 {
+        self.identity.max_message_bytes
+    }
+
+    /// Whether records carry checksums.
+    pub const fn checksum(&self) -> bool {
+        self.identity.checksummed()
+    }
+
+    /// The ring's own random id.
+    pub const fn uuid(&self) -> [u8; 16] {
+        self.identity.uuid
+    }
+
+    /// The tag its creator chose; zeros when none was chosen.
+    pub const fn application_tag(&self) -> [u8; 16] {
+        self.identity.application_tag
+    }
+
+    /// The name it was opened by.
+    pub fn name(&self) -> &str {
+        self.object.name()
+    }
+
+    /// What it is made of.
+    pub fn backing(&self) -> Backing {
+        self.object.backing()
+    }
+}
+
+/// An attach under way: the role is held, nothing is written yet.
+#[derive(Debug)]
+struct Attach {
+    role: Role,
+    session: u64,
+    mapped: Mapped,
+    lease: Lease,
+    token: ForkToken,
+    fences: bool,
+    can_issue_barriers: bool,
+    peer_is_live: bool,
+    myself: Myself,
+    _lock: AttachLock,
+}
+
+impl Attach {
+    /// Writes who is here; the session number last.
+    fn finish(self, object: &Arc<Object>) -> Link {
+        use word::fence_mode::{BARRIER, FENCE};
+        let put = |offset: crate::layout::Offset, value| {
+            self.mapped
+                .store(offset.of(self.role), value, Order::RELAXED);
+        };
+        put(word::PARKED, 0);
+        put(word::FENCE_MODE, if self.fences { FENCE } else { BARRIER });
+        self.myself.store(&self.mapped, self.role);
+        self.mapped
+            .store(word::SESSION.of(self.role), self.session, SESSION_STORE);
+        Link::new(LinkParts {
+            own: self.role,
+            session: self.session,
+            mapped: self.mapped,
+            lease: self.lease,
+            object: Arc::clone(object),
+            token: self.token,
+            can_issue_barriers: self.can_issue_barriers,
+            boot_id: self.myself.boot_id,
+        })
+    }
+}
+
+/// A pair for two threads of one process, on the same code as a pair of processes.
+///
+/// The memory has no name and nobody else can open it, so the ends trust each other: they offer
+/// borrowed views and in-place claims. `capacity_bytes` is a power of two, at least a page.
+///
+/// # Errors
+///
+/// [`OpenError::InvalidOption`] for another capacity, or what the kernel says.
+///
+/// ```
+/// let (mut tx, mut rx) = ringduct::pair(1 << 16)?;
+/// let worker = std::thread::spawn(move || {
+///     let mut sum = 0_u64;
+///     while let Ok(message) = rx.view(None) {
+///         sum += u64::from(message[0]);
+///     }
+///     sum
+/// });
+/// for number in 0..=100 {
+///     tx.send(&[number])?;
+/// }
+/// drop(tx);
+/// assert_eq!(worker.join().unwrap(), 5050);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn pair(capacity_bytes: u64) -> Result<(Producer<Trusted>, Consumer<Trusted>), OpenError> {
+    Options::new().capacity_bytes(capacity_bytes).pair()
+}
+
+impl Options {
+    /// A pair for two threads with these options: see [`pair`].
+    ///
+    /// # Errors
+    ///
+    /// As [`pair`].
+    ///
+    /// ```
+    /// let (tx, _rx) = ringduct::Options::new().capacity_at_least_bytes(5000).pair()?;
+    /// assert_eq!(tx.capacity_bytes(), 8192);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn pair(&self) -> Result<(Producer<Trusted>, Consumer<Trusted>), OpenError> {
+        let ring = self.create_anonymous()?;
+        let mapping = ring
+            .object
+            .map(ring.identity.shape, Access::Pair, ring.extras)?;
+        let mapping = Arc::new(mapping);
+        let producer = ring.attach_producer(Some(Arc::clone(&mapping)))?;
+        let consumer = ring.attach_consumer(Some(mapping))?;
+        Ok((producer.into_trusted(), consumer.into_trusted()))
+    }
+}
+
+/// Names what is wrong with a header, in the terms of whoever opened it.
+fn refuse(object: &Object, fault: HeaderFault, total_bytes: u64) -> OpenError {
+    let name = object.name().to_owned();
+    let smallest = region::kernel_page_bytes().saturating_mul(9);
+    if object.backing() != Backing::SysV && total_bytes < smallest {
+        return OpenError::NotARing {
+            name,
+            expected: format!("at least {smallest} bytes"),
+            found: if total_bytes == 0 {
+                "an empty file".into()
+            } else {
+                format!("{total_bytes} bytes")
+            },
+        };
+    }
+    match fault {
+        HeaderFault::Unfinished if object.backing() == Backing::SysV => {
+            OpenError::Busy { name, waited_ms: 0 }
+        }
+        HeaderFault::Unfinished => not_magic(name, 0),
+        HeaderFault::Magic { found } => not_magic(name, found),
+        HeaderFault::Version { found } => OpenError::Unsupported {
+            name,
+            property: "format version",
+            expected: u64::from(FORMAT_MAJOR),
+            found: u64::from(found),
+        },
+        HeaderFault::Features { found } => OpenError::Unsupported {
+            name,
+            property: "features",
+            expected: Features::KNOWN_INCOMPATIBLE,
+            found,
+        },
+        HeaderFault::KernelPage { expected, found } => OpenError::Unsupported {
+            name,
+            property: "page size",
+            expected,
+            found,
+        },
+        HeaderFault::Checksum { expected, found } => OpenError::Damaged {
+            name,
+            field: "header checksum",
+            expected: u64::from(expected),
+            found: u64::from(found),
+        },
+        HeaderFault::Field {
+            field,
+            expected,
+            found,
+        } => OpenError::Damaged {
+            name,
+            field,
+            expected,
+            found,
+        },
+        HeaderFault::Size { expected, found } => OpenError::Damaged {
+            name,
+            field: "size in bytes",
+            expected,
+            found,
+        },
+    }
+}
+
+fn not_magic(name: String, found: u64) -> OpenError {
+    let text = |word: u64| word.to_le_bytes().escape_ascii().to_string();
+    OpenError::NotARing {
+        name,
+        expected: format!("{:?} as its first eight bytes", text(MAGIC)),
+        found: format!("{:?}", text(found)),
+    }
+}
+
+/// A file that is not the one its creator made is a copy; a System V ring with another companion
+/// file has lost what guards its roles.
+fn check_file(object: &Object, identity: &Identity) -> Result<(), OpenError> {
+    let recorded = FileId {
+        device: identity.device,
+        inode: identity.inode,
+    };
+    let found = object.file_id();
+    if recorded == found {
+        return Ok(());
+    }
+    let name = object.name().to_owned();
+    match object.backing() {
+        Backing::File => Err(OpenError::Cold {
+            name,
+            why: "it was copied or restored from elsewhere",
+        }),
+        Backing::SysV => Err(OpenError::Damaged {
+            name,
+            field: "inode of its lock file under /dev/shm",
+            expected: recorded.inode,
+            found: found.inode,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,117 @@
+//! The only door to atomics, fences, `membarrier` and `futex`.
+//!
+//! Shared words are 64 bits wide and always accessed whole. The kernel reads the low half of a wake
+//! word; Rust never does.
+#![expect(
+    unsafe_code,
+    reason = "turns pointers to shared words into atomic accesses"
+)]
+#![expect(
+    clippy::disallowed_types,
+    reason = "this is the door that the lint guards"
+)]
+
+use core::sync::atomic::{self, AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
+
+use rustix::io::Errno;
+use rustix::thread::futex;
+use rustix::thread::{MembarrierCommand, membarrier};
+
+use crate::memory::{FenceKind, Strength};
+
+/// Loads the word at `word`.
+///
+/// # Safety
+///
+/// `word` is aligned to eight bytes and stays readable during the call.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "the strength folds to one instruction only when inlined"
+)]
+pub(crate) unsafe fn load(word: *const u64, strength: Strength) -> u64 {
+    // SAFETY: aligned and readable by this function's contract; memory that other processes write
+    // is only ever accessed as whole 64-bit atomics. A relaxed or acquire load never writes, so a
+    // read-only mapping is enough (std::sync::atomic, "Atomic accesses to read-only memory").
+    let cell = unsafe { AtomicU64::from_ptr(word.cast_mut()) };
+    match strength {
+        Strength::Acquire => cell.load(Ordering::Acquire),
+        Strength::Relaxed | Strength::Release => cell.load(Ordering::Relaxed),
+    }
+}
+
+/// Stores `value` in the word at `word`.
+///
+/// # Safety
+///
+/// `word` is aligned to eight bytes and stays writable during the call.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "the strength folds to one instruction only when inlined"
+)]
+pub(crate) unsafe fn store(word: *mut u64, value: u64, strength: Strength) {
+    // SAFETY: aligned and writable by this function's contract; memory that other processes read
+    // is only ever accessed as whole 64-bit atomics.
+    let cell = unsafe { AtomicU64::from_ptr(word) };
+    match strength {
+        Strength::Release => cell.store(value, Ordering::Release),
+        Strength::Relaxed | Strength::Acquire => cell.store(value, Ordering::Relaxed),
+    }
+}
+
+/// Issues a fence of this kind.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a light fence must cost nothing")]
+pub(crate) fn fence(kind: FenceKind) {
+    match kind {
+        FenceKind::Acquire => atomic::fence(Ordering::Acquire),
+        FenceKind::Release => atomic::fence(Ordering::Release),
+        FenceKind::Light => atomic::compiler_fence(Ordering::SeqCst),
+        FenceKind::Full => atomic::fence(Ordering::SeqCst),
+    }
+}
+
+/// Lets sleepers of any process interrupt this one with a barrier. `false` when the kernel or a
+/// seccomp filter refuses; publishing must then fence for itself.
+pub(crate) fn register_for_barriers() -> bool {
+    membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
+}
+
+/// Makes every running thread of every registered process pass a full barrier. `false` when the
+/// kernel or a seccomp filter refuses.
+pub(crate) fn barrier_everywhere() -> bool {
+    membarrier(MembarrierCommand::GlobalExpedited).is_ok()
+}
+
+/// Sleeps until the low half of the word at `word` differs from `seen`, a wake comes, a signal
+/// comes, or `limit` has passed. May return early for no reason: look again.
+///
+/// # Safety
+///
+/// `word` is aligned to eight bytes and stays readable during the call.
+pub(crate) unsafe fn futex_wait(word: *const u64, seen: u32, limit: Duration) {
+    // SAFETY: aligned and readable by this function's contract. The reference is only passed to
+    // the kernel, which reads four bytes: on this little-endian machine the low half.
+    let cell = unsafe { AtomicU32::from_ptr(word.cast_mut().cast()) };
+    let limit = futex::Timespec::try_from(limit).ok();
+    // Woken, changed, interrupted or timed out: the caller looks again in each case. The one other
+    // answer, a fault on a page that a truncated file lost, must not become a busy loop.
+    if let Err(Errno::FAULT) = futex::wait(cell, futex::Flags::empty(), seen, limit.as_ref()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Wakes whoever sleeps on the word at `word`, in any process.
+///
+/// # Safety
+///
+/// `word` is aligned to eight bytes and stays readable during the call.
+pub(crate) unsafe fn futex_wake(word: *const u64) {
+    // SAFETY: as in `futex_wait`; the kernel only uses the address.
+    let cell = unsafe { AtomicU32::from_ptr(word.cast_mut().cast()) };
+    // An error here means that the page is gone under a truncated file: nobody can sleep on it, and
+    // a sleeper looks again by itself in any case.
+    let _woken: Result<usize, Errno> = futex::wake(cell, futex::Flags::empty(), 1);
+}

@@ -1,0 +1,121 @@
+//! How long to spin, when to sleep, and the steps of one sleep.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::layout::Word;
+use crate::memory::{Mapped, Memory};
+use crate::ring::Sleeper;
+use crate::sync;
+
+/// A sleeper looks again after this long, whatever happens: a killed peer wakes nobody.
+pub(crate) const RECHECK: Duration = Duration::from_millis(100);
+
+/// The same while the peer has not yet agreed to fence for a sleeper without `membarrier`.
+const UNCOVERED_RECHECK: Duration = Duration::from_millis(1);
+
+/// Between looks when the peer runs under another kernel and no futex can reach it.
+const POLL: Duration = Duration::from_micros(100);
+
+/// How a blocking call waits for the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait {
+    /// Look again and again and never sleep: the lowest latency, one core for it.
+    Spin,
+    /// Look for a while, then sleep in the kernel until the other side wakes this one.
+    SpinThenPark {
+        /// How long to look before sleeping. Zero sleeps at once.
+        spin: Duration,
+    },
+}
+
+impl Default for Wait {
+    /// Spin for 100 microseconds, then park.
+    fn default() -> Self {
+        Self::SpinThenPark {
+            spin: Duration::from_micros(100),
+        }
+    }
+}
+
+/// What the steps of a sleep need from the kernel. The model has its own.
+pub(crate) trait Kernel {
+    /// A full barrier on every running thread that may publish; `false` when it is refused.
+    fn barrier(&self) -> bool;
+    /// Sleeps while the low half of `word` is `seen`, at most for `limit`; may return early.
+    fn sleep(&self, word: Word, seen: u32, limit: Duration);
+}
+
+/// The kernel underneath a mapping.
+#[derive(Debug)]
+pub(crate) struct Linux<'a>(pub(crate) &'a Mapped);
+
+impl Kernel for Linux<'_> {
+    fn barrier(&self) -> bool {
+        sync::barrier_everywhere()
+    }
+
+    fn sleep(&self, word: Word, seen: u32, limit: Duration) {
+        self.0.futex_wait(word, seen, limit);
+    }
+}
+
+/// One sleep: steps S1 to S5 of `ring/parking.rs`. Returns after a wake, after `limit`, or early.
+pub(crate) fn park(
+    memory: &impl Memory,
+    kernel: &impl Kernel,
+    sleeper: &mut Sleeper,
+    wanted: u64,
+    limit: Duration,
+    mut ready: impl FnMut() -> bool,
+) {
+    let seen = sleeper.announce(memory, wanted);
+    if !kernel.barrier() {
+        sleeper.ask_for_fences(memory);
+    }
+    let limit = if sleeper.is_covered(memory) {
+        limit
+    } else {
+        limit.min(UNCOVERED_RECHECK)
+    };
+    if !ready() {
+        kernel.sleep(sleeper.sleeps_on(), seen, limit);
+    }
+    sleeper.retract(memory);
+}
+
+/// Looks again and again for at most `limit`. `true`: ready.
+///
+/// The clock is read once in 64 looks, through the vDSO: no system call.
+pub(crate) fn spin(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
+    let mut start = None;
+    loop {
+        for _ in 0..64 {
+            if ready() {
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        let now = Instant::now();
+        let began = *start.get_or_insert(now);
+        if now.saturating_duration_since(began) >= limit {
+            return ready();
+        }
+    }
+}
+
+/// Sleeps a moment between looks at a peer that no futex reaches.
+pub(crate) fn nap(limit: Duration) {
+    std::thread::sleep(limit.min(POLL));
+}
+
+/// What is left until a deadline; the recheck bound where there is none.
+pub(crate) fn slice(deadline: Option<Instant>) -> Duration {
+    match deadline {
+        None => RECHECK,
+        Some(deadline) => deadline
+            .saturating_duration_since(Instant::now())
+            .min(RECHECK),
+    }
+}
