@@ -1,0 +1,358 @@
+//! One address range for a ring: guard, header, data, the same data again, guard.
+//!
+//! ```text
+//! PROT_NONE | header, 8 units | data, capacity bytes | the same data once more | PROT_NONE
+//! ```
+//!
+//! Because the second copy follows the first without a gap, every record is contiguous. The range
+//! is reserved first, so that nothing else can be mapped in between, and then mapped over at fixed
+//! addresses; whatever fails on the way, dropping the reservation unmaps all of it.
+#![expect(
+    unsafe_code,
+    reason = "maps, protects and locks ranges inside a reservation it owns"
+)]
+
+use core::ffi::c_void;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, MprotectFlags, MsyncFlags, ProtFlags};
+use rustix::process::Resource;
+
+use super::{Access, sysv, to_usize};
+use crate::error::OpenError;
+use crate::fork::{ForkToken, OwnMapping};
+use crate::layout::{Page, Role, Shape};
+use crate::options::{HugePages, MapExtras};
+
+/// What a transparent huge page is aligned to on the machines we know.
+const HUGE_ALIGN_BYTES: u64 = 2 << 20;
+
+/// What to map.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<'a> {
+    File(BorrowedFd<'a>),
+    Segment(i32),
+}
+
+/// A ring in this process's memory, as raw bytes that others may change at any time.
+///
+/// It only hands out addresses. It can be shared between threads because nothing here reads or
+/// writes what is mapped; those who do are in charge of how.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    range: OwnMapping,
+    /// From the start of the reservation to the header: at least one page of guard.
+    start: usize,
+    shape: Shape,
+}
+
+impl Mapping {
+    /// The sizes it was mapped with.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The token of the process that mapped it. In a forked child nothing is mapped here.
+    pub(crate) fn token(&self) -> ForkToken {
+        self.range.token()
+    }
+
+    /// The address of a page of the header: `unit_bytes` long, aligned to it.
+    pub(crate) fn page(&self, page: Page) -> *mut u8 {
+        self.at(self.shape.page_offset(page))
+    }
+
+    /// The address of the data: `capacity_bytes` long, followed by the same bytes once more.
+    pub(crate) fn data(&self) -> *mut u8 {
+        self.at(self.shape.header_bytes())
+    }
+
+    /// Passes header and data, once, to `msync`. What that means depends on the backing.
+    pub(crate) fn flush(&self, flags: MsyncFlags) -> io::Result<()> {
+        let length = to_usize(self.shape.total_bytes());
+        if !self.token().is_owner() {
+            return Err(Errno::NOMEM.into()); // what the kernel says of unmapped addresses
+        }
+        // SAFETY: the range is the header and the first copy of the data, which this value keeps
+        // mapped; writing back does not change what is in memory.
+        unsafe { rustix::mm::msync(self.at(0).cast(), length, flags)? };
+        Ok(())
+    }
+
+    /// The address `offset` bytes behind the start of the header: inside the range for every
+    /// offset up to `total_bytes + capacity_bytes`.
+    fn at(&self, offset: u64) -> *mut u8 {
+        self.range
+            .as_mut_ptr()
+            .wrapping_add(self.start)
+            .wrapping_add(to_usize(offset))
+    }
+}
+
+/// Maps a ring. `shape` is at most as large as the object: the caller checked that.
+pub(super) fn map(
+    name: &str,
+    source: Source<'_>,
+    shape: Shape,
+    access: Access,
+    extras: MapExtras,
+) -> Result<Mapping, OpenError> {
+    let page_bytes = rustix::param::page_size();
+    let kernel_page_bytes = u64::try_from(page_bytes).unwrap_or(u64::MAX);
+    if shape.unit_bytes() < kernel_page_bytes {
+        return Err(OpenError::Unsupported {
+            name: name.to_owned(),
+            property: "page size",
+            expected: kernel_page_bytes,
+            found: shape.unit_bytes(),
+        });
+    }
+    let align = match extras.huge {
+        HugePages::Try => shape.unit_bytes().max(HUGE_ALIGN_BYTES),
+        HugePages::Never | HugePages::Always => shape.unit_bytes(),
+    };
+    let mapping = reserve(shape, to_usize(align), page_bytes)
+        .map_err(|error| reserve_error(name, shape, error))?;
+    let os = |action| move |error: io::Error| OpenError::os(name, action, error);
+    match source {
+        Source::File(file) => mapping.map_file(file, access),
+        Source::Segment(id) => mapping.map_segment(id, access),
+    }
+    .map_err(os("map it"))?;
+    mapping
+        .range
+        .advise(Advice::DontFork)
+        .map_err(os("keep its mapping out of forked children"))?;
+    mapping.protect(access).map_err(os("protect its pages"))?;
+    if extras.huge == HugePages::Try {
+        // Only a wish: kernels and filesystems without such pages refuse it.
+        let _outcome = mapping.range.advise_range(
+            Advice::HugePage,
+            mapping.start,
+            to_usize(shape.total_bytes()).saturating_add(to_usize(shape.capacity_bytes())),
+        );
+    }
+    if extras.lock_memory {
+        mapping.lock(name)?;
+    }
+    if extras.prefault || extras.lock_memory {
+        mapping.prefault(name, access)?;
+    }
+    Ok(mapping)
+}
+
+/// Reserves addresses for everything and a guard on each side.
+fn reserve(shape: Shape, align: usize, page_bytes: usize) -> io::Result<Mapping> {
+    let token = ForkToken::get()?;
+    // At most 2^44 + 2^40 + 2^41: no sum here can wrap.
+    let used = to_usize(shape.total_bytes()).saturating_add(to_usize(shape.capacity_bytes()));
+    let length = used
+        .saturating_add(align)
+        .saturating_add(page_bytes.saturating_mul(2));
+    let mut options = MmapOptions::new();
+    let reserved = MmapRaw::from(options.len(length).no_reserve_swap().map_anon()?);
+    let range = OwnMapping::new(reserved, token);
+    let address = range.as_mut_ptr();
+    // SAFETY: exactly the private mapping made above, which nobody else knows of.
+    unsafe { rustix::mm::mprotect(address.cast(), length, MprotectFlags::empty())? };
+    // One page of guard, then up to the next multiple of `align`, a power of two.
+    let behind_guard = address.addr().saturating_add(page_bytes);
+    let aligned = behind_guard.saturating_add(align.wrapping_sub(1)) & align.wrapping_neg();
+    Ok(Mapping {
+        start: aligned.wrapping_sub(address.addr()),
+        range,
+        shape,
+    })
+}
+
+fn reserve_error(name: &str, shape: Shape, error: io::Error) -> OpenError {
+    if error.kind() == io::ErrorKind::OutOfMemory {
+        OpenError::NoSpace {
+            name: name.to_owned(),
+            needed_bytes: shape.total_bytes(),
+            source: error,
+        }
+    } else {
+        OpenError::os(name, "reserve addresses for it", error)
+    }
+}
+
+/// A piece of the range that one party writes.
+struct Section {
+    offset: u64,
+    length: u64,
+    writable: bool,
+}
+
+/// The eight pages of the header and both copies of the data.
+fn sections(shape: Shape, access: Access) -> [Section; 10] {
+    let by = |writer: Option<Role>| match access {
+        Access::Create | Access::Pair => true,
+        Access::Observe => false,
+        Access::End(role) => writer == Some(role),
+    };
+    let (producer, consumer) = (Some(Role::Producer), Some(Role::Consumer));
+    let unit = shape.unit_bytes();
+    let page = |page: Page, after: u64, writer| Section {
+        offset: shape
+            .page_offset(page)
+            .wrapping_add(after.wrapping_mul(unit)), // below 8 units
+        length: unit,
+        writable: by(writer),
+    };
+    let data = |offset| Section {
+        offset,
+        length: shape.capacity_bytes(),
+        writable: by(producer),
+    };
+    [
+        page(Page::Identity, 0, None),
+        page(Page::Producer, 0, producer),
+        page(Page::Consumer, 0, consumer),
+        page(Page::ProducerCheckpoint, 0, producer),
+        page(Page::ProducerCheckpoint, 1, producer),
+        page(Page::ConsumerCheckpoint, 0, consumer),
+        page(Page::ConsumerCheckpoint, 1, consumer),
+        page(Page::ConsumerCheckpoint, 2, None), // the spare one
+        data(shape.header_bytes()),
+        data(shape.total_bytes()),
+    ]
+}
+
+impl Mapping {
+    fn map_file(&self, file: BorrowedFd<'_>, access: Access) -> io::Result<()> {
+        let rights = match access {
+            // A read-only description cannot be mapped any other way.
+            Access::Observe => ProtFlags::READ,
+            Access::Create | Access::Pair | Access::End(_) => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        let total = to_usize(self.shape.total_bytes());
+        // SAFETY: replaces the first `total` bytes behind the guard of our own reservation, in
+        // which nothing lives yet; the reservation is longer than that by a capacity and a guard.
+        unsafe { rustix::mm::mmap(self.at(0).cast(), total, rights, flags, file, 0)? };
+        let header_bytes = self.shape.header_bytes();
+        let again = self.at(self.shape.total_bytes()).cast();
+        let capacity = to_usize(self.shape.capacity_bytes());
+        // SAFETY: replaces the `capacity` bytes that follow in the same reservation, where
+        // nothing lives either; a guard of at least a page stays behind them.
+        unsafe { rustix::mm::mmap(again, capacity, rights, flags, file, header_bytes)? };
+        Ok(())
+    }
+
+    /// A segment can only be attached whole. So it goes to the upper place first, where its data
+    /// is the second copy, and then to the lower one, over the header of the first attach.
+    fn map_segment(&self, id: i32, access: Access) -> io::Result<()> {
+        let read_only = access == Access::Observe;
+        for offset in [self.shape.capacity_bytes(), 0] {
+            let address: *mut c_void = self.at(offset).cast();
+            // SAFETY: the segment is `total_bytes` long, which the caller checked (a segment never
+            // changes its size), and both places end before the guard of our own reservation, in
+            // which nothing lives yet but the other attach of the same segment.
+            unsafe { sysv::attach_over(id, address, read_only)? };
+        }
+        Ok(())
+    }
+
+    fn protect(&self, access: Access) -> io::Result<()> {
+        for section in sections(self.shape, access) {
+            if section.writable {
+                continue;
+            }
+            let (address, length) = self.extent(&section);
+            // SAFETY: whole pages of the range that this value keeps mapped; taking away the right
+            // to write cannot break a reference, because nothing refers to mapped bytes yet.
+            unsafe { rustix::mm::mprotect(address.cast(), length, MprotectFlags::READ)? };
+        }
+        Ok(())
+    }
+
+    /// Allocates every page, where the object has not done so: writes nothing.
+    pub(super) fn populate(&self, name: &str) -> Result<(), OpenError> {
+        self.prefault(name, Access::Create)
+    }
+
+    fn prefault(&self, name: &str, access: Access) -> Result<(), OpenError> {
+        for section in sections(self.shape, access) {
+            let advice = if section.writable {
+                Advice::PopulateWrite
+            } else {
+                Advice::PopulateRead
+            };
+            let length = to_usize(section.length);
+            let offset = self.start.wrapping_add(to_usize(section.offset)); // inside the range
+            self.range
+                .advise_range(advice, offset, length)
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::OutOfMemory => OpenError::NoSpace {
+                        name: name.to_owned(),
+                        needed_bytes: self.shape.total_bytes(),
+                        source: error,
+                    },
+                    io::ErrorKind::InvalidInput => {
+                        OpenError::os(name, "prefault its pages (Linux 5.14 or newer)", error)
+                    }
+                    _ => OpenError::os(
+                        name,
+                        "prefault its pages (plain use would have raised SIGBUS)",
+                        error,
+                    ),
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Locks header and data once: the second copy is the same memory and needs no second lock.
+    fn lock(&self, name: &str) -> Result<(), OpenError> {
+        let total_bytes = self.shape.total_bytes();
+        let address = self.at(0).cast();
+        // SAFETY: the range is the header and the first copy of the data, which this value keeps
+        // mapped; locking changes no byte.
+        let Err(errno) = (unsafe { rustix::mm::mlock(address, to_usize(total_bytes)) }) else {
+            return Ok(());
+        };
+        let limit = rustix::process::getrlimit(Resource::Memlock).current;
+        match (errno, limit) {
+            (Errno::PERM | Errno::NOMEM | Errno::AGAIN, Some(limit)) => {
+                Err(OpenError::InvalidOption {
+                    option: "lock_memory",
+                    found: format!("true, which takes {total_bytes} bytes"),
+                    expected: format!(
+                        "false, or true under a higher memlock limit: it is {limit} bytes for all \
+                         that this process locks (ulimit -l, LimitMEMLOCK)"
+                    ),
+                })
+            }
+            _ => Err(super::space_error(
+                name,
+                total_bytes,
+                "lock its memory",
+                errno,
+            )),
+        }
+    }
+
+    fn extent(&self, section: &Section) -> (*mut u8, usize) {
+        (self.at(section.offset), to_usize(section.length))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    impl Mapping {
+        /// The whole reservation: its first address and its length.
+        pub(in crate::region) fn reservation(&self) -> (*mut u8, usize) {
+            (self.range.as_mut_ptr(), self.range.len())
+        }
+
+        /// The address `offset` bytes behind the header's start.
+        pub(in crate::region) fn address(&self, offset: u64) -> *mut u8 {
+            self.at(offset)
+        }
+    }
+}
