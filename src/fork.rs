@@ -140,7 +140,7 @@ impl Drop for OwnMapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::in_child;
+    use crate::testing::{alone, in_child};
 
     /// Goal: every call in one process gives the same token, from any thread.
     #[test]
@@ -159,6 +159,7 @@ mod tests {
     /// new ones were made; the parent's stays alive. Method: fork twice, one bit per finding.
     #[test]
     fn tokens_die_in_children() {
+        let _alone = alone();
         let parent = ForkToken::get().unwrap();
         let code = in_child(|| {
             let dead = !parent.is_owner();
@@ -182,6 +183,7 @@ mod tests {
     /// child maps something else at the very address, drops the handle, and still reads its own.
     #[test]
     fn a_child_unmaps_nothing() {
+        let _alone = alone();
         let map = MmapRaw::from(MmapOptions::new().len(4096).map_anon().unwrap());
         map.advise(memmap2::Advice::DontFork).unwrap();
         let own = OwnMapping::new(map, ForkToken::get().unwrap());

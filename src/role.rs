@@ -138,3 +138,6 @@ fn lock_request(kind: c_int, byte: i64) -> libc::flock {
         l_pid: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

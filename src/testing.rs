@@ -1,5 +1,17 @@
-//! Helpers of the unit tests: forked children and what they report.
+//! Helpers of the unit tests: forked children and what they report, and being alone for a while.
 #![expect(unsafe_code, reason = "forks and waits")]
+
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+
+/// Keeps tests that fork away from tests that take leases.
+///
+/// A child forked between the opening and the closing of a lease's descriptor inherits the lock
+/// for as long as it lives, so the two must not run at the same time in one process.
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    static ALONE: RwLock<()> = RwLock::new(());
+    // A test that failed while holding it has said so already.
+    ALONE.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs `body` in a forked child and returns its exit code, 0 to 255.
 ///

@@ -215,7 +215,7 @@ pub(super) fn check_regular(name: &str, stat: &Stat) -> Result<(), OpenError> {
         FileType::Socket => "a socket",
         FileType::CharacterDevice => "a character device",
         FileType::BlockDevice => "a block device",
-        _ => "something else",
+        FileType::Unknown => "something else",
     };
     Err(not_a_ring(name, found))
 }
