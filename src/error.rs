@@ -478,71 +478,6 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound { name } => {
-                write!(
-                    f,
-                    "{name}: there is no such ring: create it first, or wait for its creator"
-                )
-            }
-            Self::AlreadyExists { name } => {
-                write!(
-                    f,
-                    "{name}: already exists: open it, remove it, or choose another name"
-                )
-            }
-            Self::NotARing {
-                name,
-                expected,
-                found,
-            } => write!(
-                f,
-                "{name}: not a ring: expected {expected}, found {found}; it was left untouched"
-            ),
-            Self::Unsupported {
-                name,
-                property,
-                expected,
-                found,
-            } => write!(
-                f,
-                "{name}: unsupported {property}: this build understands {expected:#x}, the ring \
-                 has {found:#x}; use the version that made it, or make a new ring"
-            ),
-            Self::Damaged {
-                name,
-                field,
-                expected,
-                found,
-            } => write!(
-                f,
-                "{name}: damaged: {field} should be {expected:#x} and is {found:#x}; restore it or \
-                 make a new ring"
-            ),
-            Self::Corrupt { name, corruption } => write!(f, "{name}: {corruption}"),
-            Self::WrongOwner {
-                name,
-                expected,
-                found,
-            } => write!(
-                f,
-                "{name}: belongs to user {found}, expected user {expected}: name the owner in the \
-                 options if that is who you trust"
-            ),
-            Self::Unsealed { name, missing } => write!(
-                f,
-                "{name}: the memory file lacks the seals {missing}: its sender must seal it before \
-                 handing it over"
-            ),
-            Self::Mismatch {
-                name,
-                option,
-                expected,
-                found,
-            } => write!(
-                f,
-                "{name}: exists with {option} {found}, asked for {expected}: leave the option out \
-                 to accept the ring as it is, or remove it first"
-            ),
             Self::InvalidOption {
                 option,
                 found,
@@ -550,35 +485,124 @@ impl fmt::Display for OpenError {
             } => {
                 write!(f, "option {option} is {found}, allowed is {expected}")
             }
-            Self::NoSpace {
-                name,
-                needed_bytes,
-                source,
+            Self::NotFound { name }
+            | Self::AlreadyExists { name }
+            | Self::NotARing { name, .. }
+            | Self::Unsupported { name, .. }
+            | Self::Damaged { name, .. }
+            | Self::Corrupt { name, .. }
+            | Self::WrongOwner { name, .. }
+            | Self::Unsealed { name, .. }
+            | Self::Mismatch { name, .. }
+            | Self::NoSpace { name, .. }
+            | Self::RoleTaken { name, .. }
+            | Self::Busy { name, .. }
+            | Self::Cold { name, .. }
+            | Self::Os { name, .. } => {
+                write!(f, "{name}: ")?;
+                self.finding(f)?;
+                self.advice(f)
+            }
+        }
+    }
+}
+
+impl OpenError {
+    /// What is so, expected and found.
+    fn finding(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { .. } => f.write_str("there is no such ring"),
+            Self::AlreadyExists { .. } => f.write_str("already exists"),
+            Self::NotARing {
+                expected, found, ..
+            } => {
+                write!(f, "not a ring: expected {expected}, found {found}")
+            }
+            Self::Unsupported {
+                property,
+                expected,
+                found,
+                ..
             } => write!(
                 f,
-                "{name}: no room for {needed_bytes} bytes ({source}): free some, choose a smaller \
-                 capacity, or in a container raise its shared memory limit"
+                "unsupported {property}: this build understands {expected:#x}, the ring has \
+                 {found:#x}"
             ),
-            Self::RoleTaken { name, role, holder } => {
-                write!(f, "{name}: already has a {role}: {holder}")
+            Self::Damaged {
+                field,
+                expected,
+                found,
+                ..
+            } => {
+                write!(
+                    f,
+                    "damaged: {field} should be {expected:#x} and is {found:#x}"
+                )
             }
-            Self::Busy { name, waited_ms } => write!(
-                f,
-                "{name}: another process has been attaching for {waited_ms} ms: try again; if it \
-                 is stopped, continue or end it"
-            ),
-            Self::Cold { name, why } => write!(
-                f,
-                "{name}: last used before {why}: what it holds is not proved and this version does \
-                 not recover it; it was left untouched: copy what you need, remove it, make a new \
-                 one"
-            ),
-            Self::Os {
-                name,
-                action,
+            Self::Corrupt { corruption, .. } => fmt::Display::fmt(corruption, f),
+            Self::WrongOwner {
+                expected, found, ..
+            } => {
+                write!(f, "belongs to user {found}, expected user {expected}")
+            }
+            Self::Unsealed { missing, .. } => {
+                write!(f, "the memory file lacks the seals {missing}")
+            }
+            Self::Mismatch {
+                option,
+                expected,
+                found,
+                ..
+            } => {
+                write!(f, "exists with {option} {found}, asked for {expected}")
+            }
+            Self::InvalidOption { .. } => Ok(()),
+            Self::NoSpace {
+                needed_bytes,
                 source,
-            } => write!(f, "{name}: cannot {action}: {source}"),
+                ..
+            } => {
+                write!(f, "no room for {needed_bytes} bytes ({source})")
+            }
+            Self::RoleTaken { role, holder, .. } => write!(f, "already has a {role}: {holder}"),
+            Self::Busy { waited_ms, .. } => {
+                write!(
+                    f,
+                    "another process has been making or attaching it for {waited_ms} ms"
+                )
+            }
+            Self::Cold { why, .. } => write!(
+                f,
+                "{why}: what it holds is not proved, and this version does not recover it"
+            ),
+            Self::Os { action, source, .. } => write!(f, "cannot {action}: {source}"),
         }
+    }
+
+    /// What to do next, where it is not plain.
+    fn advice(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound { .. } => "; create it first, or wait for its creator",
+            Self::AlreadyExists { .. } => "; open it, remove it, or choose another name",
+            Self::NotARing { .. } => "; it was left untouched: choose another name",
+            Self::Unsupported { .. } => "; use the version that made it, or make a new ring",
+            Self::Damaged { .. } => "; it was left untouched: restore it, or make a new ring",
+            Self::WrongOwner { .. } => "; name the owner in the options if that is who you trust",
+            Self::Unsealed { .. } => "; its sender must seal it before handing it over",
+            Self::Mismatch { .. } => {
+                "; leave the option out to accept the ring as it is, or remove it first"
+            }
+            Self::NoSpace { .. } => {
+                "; free some, choose a smaller capacity, or in a container raise its limit on \
+                 shared memory"
+            }
+            Self::RoleTaken { .. } => "; end that process first, or open another ring",
+            Self::Busy { .. } => "; try again; if that process is stopped, continue or end it",
+            Self::Cold { .. } => {
+                "; it was left untouched: copy what you need, remove it, make a new one"
+            }
+            Self::Corrupt { .. } | Self::InvalidOption { .. } | Self::Os { .. } => "",
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::peer::{self, Holder, PeerState};
 use crate::region::Object;
 use crate::ring::{self, Sleeper, bump};
 use crate::role::{self, Lease};
-use crate::wait::{self, Linux, Wait};
+use crate::wait::{self, Linux, Pause, Wait};
 
 /// Why a wait ended without what was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +242,13 @@ impl Link {
                     bump(&self.mapped, word::SLEEPS.of(self.own));
                     let kernel = Linux(&self.mapped);
                     let sleeper = &mut self.sleeper;
-                    wait::park(&self.mapped, &kernel, sleeper, wanted, limit, &mut ready);
+                    wait::park(
+                        &self.mapped,
+                        &kernel,
+                        sleeper,
+                        Pause { wanted, limit },
+                        &mut ready,
+                    );
                 }
                 Wait::SpinThenPark { .. } => wait::nap(limit),
             }

@@ -77,6 +77,10 @@ impl<T: Trust> IntoIterator for Consumer<T> {
     }
 }
 
+#[expect(
+    clippy::into_iter_without_iter,
+    reason = "messages() is the name people look for"
+)]
 impl<'a, T: Trust> IntoIterator for &'a mut Consumer<T> {
     type Item = Result<Vec<u8>, RecvError>;
     type IntoIter = Messages<&'a mut Consumer<T>>;

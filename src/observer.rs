@@ -59,8 +59,6 @@ pub struct SideSnapshot {
     pub sleeps: u64,
     /// Wakes it has sent to the other side.
     pub wakes_sent: u64,
-    /// Rises with every recovery that drops records.
-    pub incarnation: u64,
 }
 
 /// A ring at one moment. A live ring moves on while it is read: numbers of the two sides may be a
@@ -83,6 +81,10 @@ pub struct Snapshot {
 /// Messages and bytes a second between two snapshots.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the unit comes last in every name"
+)]
 pub struct Rates {
     /// Messages published a second.
     pub published_messages_per_s: f64,
@@ -196,7 +198,6 @@ impl Observer {
             waits: words.waits,
             sleeps: words.sleeps,
             wakes_sent: words.wakes_sent,
-            incarnation: words.incarnation,
         }
     }
 

@@ -206,9 +206,9 @@ fn boot_id() -> [u64; 2] {
 
 /// Low and high half.
 const fn halves(value: u128) -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = value.to_le_bytes();
-    [
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_le_bytes([i, j, k, l, m, n, o, p]),
-    ]
+    let bytes = value.to_le_bytes();
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(low), Some(high)) => [u64::from_le_bytes(*low), u64::from_le_bytes(*high)],
+        _ => [0, 0], // sixteen bytes have two halves
+    }
 }

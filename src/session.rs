@@ -12,7 +12,7 @@ use crate::consumer::Consumer;
 use crate::error::OpenError;
 use crate::fork::ForkToken;
 use crate::layout::{
-    FORMAT_MAJOR, FORMAT_MINOR, Features, HeaderFault, Identity, MAGIC, Role, Shape, word,
+    FORMAT_MAJOR, FORMAT_MINOR, Features, HeaderFault, Identity, MAGIC, Role, word,
 };
 use crate::link::{Link, LinkParts};
 use crate::location::Location;
@@ -242,6 +242,7 @@ impl Ring {
         let identity = checked.map_err(|fault| refuse(&object, fault, total_bytes))?;
         options.check_existing(object.name(), &identity)?;
         check_file(&object, &identity)?;
+        check_writable(&object, &identity)?;
         Ok(Self {
             object: Arc::new(object),
             identity,
@@ -360,12 +361,13 @@ impl Ring {
         let Some(lease) = Lease::try_take(&self.object, role.lock_byte())? else {
             return Err(self.role_taken(role));
         };
-        let mapping = match mapping {
-            Some(mapping) => mapping,
-            None => {
-                let shape: Shape = self.identity.shape;
-                Arc::new(self.object.map(shape, Access::End(role), self.extras)?)
-            }
+        let mapping = if let Some(shared) = mapping {
+            shared
+        } else {
+            Arc::new(
+                self.object
+                    .map(self.identity.shape, Access::End(role), self.extras)?,
+            )
         };
         let mapped = Mapped::new(mapping);
         let peer_byte = role.peer().lock_byte();
@@ -403,7 +405,7 @@ impl Ring {
             session != 0 && peer::read_boot_id(mapped, role) != myself.boot_id
         };
         if is_other_boot(Role::Producer) || is_other_boot(Role::Consumer) {
-            return Err(self.cold("this boot of the machine"));
+            return Err(self.cold("last used under another boot of the machine"));
         }
         Ok(())
     }
@@ -700,6 +702,21 @@ fn not_magic(name: String, found: u64) -> OpenError {
     }
 }
 
+/// Features that bar writing bar only those who would write.
+fn check_writable(object: &Object, identity: &Identity) -> Result<(), OpenError> {
+    let known = Features::KNOWN_READ_ONLY_COMPATIBLE;
+    let unknown = identity.features.read_only_compatible & !known;
+    if object.is_read_only() || unknown == 0 {
+        return Ok(());
+    }
+    Err(OpenError::Unsupported {
+        name: object.name().to_owned(),
+        property: "features for writing (an observer may still read)",
+        expected: known,
+        found: unknown,
+    })
+}
+
 /// A file that is not the one its creator made is a copy; a System V ring with another companion
 /// file has lost what guards its roles.
 fn check_file(object: &Object, identity: &Identity) -> Result<(), OpenError> {
@@ -715,7 +732,7 @@ fn check_file(object: &Object, identity: &Identity) -> Result<(), OpenError> {
     match object.backing() {
         Backing::File => Err(OpenError::Cold {
             name,
-            why: "it was copied or restored from elsewhere",
+            why: "copied or restored from elsewhere",
         }),
         Backing::SysV => Err(OpenError::Damaged {
             name,

@@ -61,15 +61,24 @@ impl Kernel for Linux<'_> {
     }
 }
 
-/// One sleep: steps S1 to S5 of `ring/parking.rs`. Returns after a wake, after `limit`, or early.
+/// What one sleep waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause {
+    /// The position the peer must have reached before a wake is worth sending.
+    pub(crate) wanted: u64,
+    /// The longest sleep.
+    pub(crate) limit: Duration,
+}
+
+/// One sleep: steps S1 to S5 of `ring/parking.rs`. Returns after a wake, at the limit, or early.
 pub(crate) fn park(
     memory: &impl Memory,
     kernel: &impl Kernel,
     sleeper: &mut Sleeper,
-    wanted: u64,
-    limit: Duration,
+    pause: Pause,
     mut ready: impl FnMut() -> bool,
 ) {
+    let Pause { wanted, limit } = pause;
     let seen = sleeper.announce(memory, wanted);
     if !kernel.barrier() {
         sleeper.ask_for_fences(memory);

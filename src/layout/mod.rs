@@ -23,6 +23,16 @@ pub(crate) const MIN_UNIT_BYTES: u64 = 4096;
 /// The largest capacity: positions and offsets keep head room for every sum made with them.
 pub(crate) const MAX_CAPACITY_BYTES: u64 = 1 << 40;
 
+/// Low and high half of a word.
+pub(crate) const fn halves(word: u64) -> [u32; 2] {
+    let bytes = word.to_le_bytes();
+    let (low, high) = (bytes.first_chunk(), bytes.last_chunk());
+    match (low, high) {
+        (Some(low), Some(high)) => [u32::from_le_bytes(*low), u32::from_le_bytes(*high)],
+        _ => [0, 0], // eight bytes have two halves
+    }
+}
+
 /// Sizes of one ring, checked once and then copied about: never read again from shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -119,14 +129,6 @@ impl Role {
         }
     }
 
-    /// The page this end writes.
-    pub(crate) const fn page(self) -> Page {
-        match self {
-            Self::Producer => Page::Producer,
-            Self::Consumer => Page::Consumer,
-        }
-    }
-
     /// The byte of the backing whose lock is this role.
     pub(crate) const fn lock_byte(self) -> i64 {
         match self {
@@ -217,10 +219,6 @@ pub(crate) mod word {
     pub(crate) const CLOSED_SESSION: Offset = Offset::new(520);
     /// The position at which it closed.
     pub(crate) const CLOSED_POSITION: Offset = Offset::new(528);
-    /// Rises with every recovery that drops records.
-    pub(crate) const INCARNATION: Offset = Offset::new(536);
-    /// Rises with every cold recovery, in both pages.
-    pub(crate) const GENERATION: Offset = Offset::new(544);
     /// How this side orders publish against the peer's parked word: see `fence_mode`.
     pub(crate) const FENCE_MODE: Offset = Offset::new(552);
     /// Boot id of the last attach, two words.
@@ -235,10 +233,6 @@ pub(crate) mod word {
     pub(crate) const UID: Offset = Offset::new(600);
     /// First 16 bytes of the holder's program name, two words: a hint.
     pub(crate) const PROGRAM: [Offset; 2] = [Offset::new(608), Offset::new(616)];
-    /// Set once a durability error is final, reserved.
-    pub(crate) const POISON: Offset = Offset::new(640);
-    /// Durable position, reserved.
-    pub(crate) const DURABLE: Offset = Offset::new(648);
 
     /// Values of [`FENCE_MODE`].
     pub(crate) mod fence_mode {
@@ -260,8 +254,8 @@ pub(crate) mod word {
         const fn at(start: u16) -> Self {
             Self {
                 position: Offset::new(start),
-                messages: Offset::new(start + 8),
-                bytes: Offset::new(start + 16),
+                messages: Offset::new(start.wrapping_add(8)), // start is 0 or 32
+                bytes: Offset::new(start.wrapping_add(16)),
             }
         }
     }

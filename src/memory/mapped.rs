@@ -68,10 +68,6 @@ impl Mapped {
         clippy::inline_always,
         reason = "role and offset are constants at every call"
     )]
-    #[expect(
-        clippy::cast_ptr_alignment,
-        reason = "pages are aligned and offsets multiples of 8"
-    )]
     pub(crate) fn word(&self, word: Word) -> *mut u64 {
         let page = match word.role {
             Role::Producer => self.producer,
@@ -99,10 +95,6 @@ impl Mapped {
     /// Address of the data word at a position that is a multiple of eight.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "three instructions")]
-    #[expect(
-        clippy::cast_ptr_alignment,
-        reason = "data is page-aligned and position masked to 8"
-    )]
     fn data_word(&self, position: u64) -> *mut u64 {
         self.data(position & !7).cast()
     }
@@ -136,7 +128,6 @@ impl Mapped {
 
 /// Writes the identity page of a ring that nobody else uses yet: the first word, the magic, last,
 /// with everything before it ("magic"; its reader checks the header's checksum).
-#[expect(clippy::cast_ptr_alignment, reason = "a page is aligned")]
 pub(crate) fn store_identity(mapping: &Mapping, words: &[u64; HEADER_READ_BYTES / 8]) {
     let start: *mut u64 = mapping.page(Page::Identity).cast();
     for (index, word) in words.iter().enumerate().rev() {
@@ -147,6 +138,10 @@ pub(crate) fn store_identity(mapping: &Mapping, words: &[u64; HEADER_READ_BYTES 
     }
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "one instruction each, or a copy whose length may be known"
+)]
 impl Memory for Mapped {
     #[inline(always)]
     fn load(&self, word: Word, order: Order) -> u64 {

@@ -4,7 +4,7 @@ use super::order::{COMMIT_LOAD, HEAD_STORE, TAIL_LOAD};
 use super::parking::Waker;
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, word};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role};
 use crate::memory::Memory;
 use crate::position;
 
@@ -192,10 +192,5 @@ impl<M: Memory> ConsumerCore<M> {
             self.released.position,
         );
         self.waker.rouse(&self.memory)
-    }
-
-    /// Counts one time that this side found nothing and had to wait.
-    pub(crate) fn count_wait(&self) {
-        super::parking::bump(&self.memory, word::WAITS.of(Role::Consumer));
     }
 }

@@ -57,7 +57,7 @@ mod walk;
 pub(crate) use consumer::{ConsumerCore, Record, Taken};
 pub(crate) use observe::{RoleSnapshot, peek_at, role_snapshot};
 pub(crate) use order::{
-    CLOSED_LOAD, CLOSED_STORE, HEAD_LOAD, PARK_FULL, SESSION_LOAD, SESSION_STORE, TAIL_LOAD,
+    CLOSED_LOAD, CLOSED_STORE, HEAD_LOAD, SESSION_LOAD, SESSION_STORE, TAIL_LOAD,
 };
 pub(crate) use parking::{Sleeper, bump};
 pub(crate) use producer::{Pending, ProducerCore, Space};

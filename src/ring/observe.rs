@@ -18,7 +18,6 @@ pub(crate) struct RoleSnapshot {
     pub(crate) wakes_sent: u64,
     pub(crate) sleeps: u64,
     pub(crate) fence_mode: u64,
-    pub(crate) incarnation: u64,
 }
 
 /// Reads the words of one role.
@@ -33,7 +32,6 @@ pub(crate) fn role_snapshot(memory: &impl Memory, role: Role) -> RoleSnapshot {
         wakes_sent: relaxed(word::WAKES_SENT),
         sleeps: relaxed(word::SLEEPS),
         fence_mode: relaxed(word::FENCE_MODE),
-        incarnation: relaxed(word::INCARNATION),
     }
 }
 

@@ -41,8 +41,8 @@ pub(crate) const ASKS_FENCE: u64 = 1 << 63;
 
 /// Low half of a wake word: what the kernel compares.
 pub(crate) const fn futex_value(word: u64) -> u32 {
-    let [a, b, c, d, ..] = word.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+    let [low, _] = crate::layout::halves(word);
+    low
 }
 
 /// The waking half of an end.

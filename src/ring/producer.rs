@@ -4,7 +4,7 @@ use super::order::{COMMIT_STORE, HEAD_LOAD, LAP_RELEASE, TAIL_STORE};
 use super::parking::Waker;
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage, TrySendError};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes, word};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes};
 use crate::memory::{Memory, Order};
 use crate::position::{self, ALIGN_BYTES};
 
@@ -244,7 +244,6 @@ impl<M: Memory> ProducerCore<M> {
         } else {
             ALIGN_BYTES.wrapping_sub(misaligned)
         };
-        #[expect(clippy::cast_possible_truncation, reason = "at most seven")]
         let (first, rest) = bytes.split_at(bytes.len().min(lead as usize));
         self.merge(at, first);
         at = position::advance(at, first.len() as u64);
@@ -296,10 +295,5 @@ impl<M: Memory> ProducerCore<M> {
             self.published.position,
         );
         self.waker.rouse(&self.memory)
-    }
-
-    /// Counts one time that this side found no room and had to wait.
-    pub(crate) fn count_wait(&self) {
-        super::parking::bump(&self.memory, word::WAITS.of(Role::Producer));
     }
 }

@@ -36,12 +36,15 @@ pub(crate) fn walk(
         head
     };
     let mut at = start;
-    let mut met = false;
+    let mut passed = false;
     loop {
-        met |= at.position == meet;
+        passed |= at.position == meet;
         let word = memory.load_data(at.position, COMMIT_LOAD);
         if word == EMPTY {
-            return Ok(Walked { end: at, met });
+            return Ok(Walked {
+                end: at,
+                met: passed,
+            });
         }
         let record = geometry.record(at.position, word)?;
         let reach = position::distance(base, position::advance(record.end(), COMMIT_BYTES));
