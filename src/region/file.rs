@@ -50,7 +50,7 @@ pub(super) fn create(
     plan: &CreatePlan,
     fill: Fill<'_>,
 ) -> Result<Object, OpenError> {
-    let draft = Draft::new(&name, &place, plan.shape.total_bytes(), Naming::Best)?;
+    let draft = Draft::new(&name, &place, plan.shape.total_bytes())?;
     let (ring, file_id, medium) = create_from(draft, plan, fill)?;
     Ok(Object {
         name,
@@ -148,14 +148,11 @@ fn write_zeros(file: BorrowedFd<'_>, total_bytes: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Under which name a file is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Naming {
-    /// None where the filesystem can do that, a temporary one elsewhere.
-    Best,
-    /// A temporary one.
-    Temporary,
-}
+/// An open file, and the name it has for the time being, if any.
+type Opened<'a> = (OwnedFd, Option<TemporaryName<'a>>);
+
+/// A way of making the file for a draft.
+pub(super) type OpenDraft = for<'a> fn(&'a Place) -> Result<Opened<'a>, Errno>;
 
 /// A file that nobody looks for yet. Dropped without being published, it leaves nothing behind.
 #[derive(Debug)]
@@ -170,7 +167,7 @@ pub(super) struct Draft<'a> {
 
 /// Removes its name when it goes away.
 #[derive(Debug)]
-struct TemporaryName<'a> {
+pub(super) struct TemporaryName<'a> {
     place: &'a Place,
     file_name: OsString,
 }
@@ -188,7 +185,16 @@ impl<'a> Draft<'a> {
         name: &'a str,
         place: &'a Place,
         total_bytes: u64,
-        naming: Naming,
+    ) -> Result<Self, OpenError> {
+        Self::with(name, place, total_bytes, |place| Draft::unnamed(place))
+    }
+
+    /// The same, with a choice of how the file is made, for the tests.
+    pub(super) fn with(
+        name: &'a str,
+        place: &'a Place,
+        total_bytes: u64,
+        open: OpenDraft,
     ) -> Result<Self, OpenError> {
         match place.stat() {
             // Linking would say so too, but only after the whole file was written.
@@ -198,11 +204,7 @@ impl<'a> Draft<'a> {
         }
         let medium = Medium::of(place.dir())
             .map_err(|errno| OpenError::os(name, "ask for its filesystem", errno))?;
-        let opened = match naming {
-            Naming::Best => Self::unnamed(place),
-            Naming::Temporary => Self::temporary(place),
-        };
-        let (file, temporary) = opened.map_err(|errno| {
+        let (file, temporary) = open(place).map_err(|errno| {
             space_error(name, total_bytes, "make a file in its directory", errno)
         })?;
         Ok(Self {
@@ -215,7 +217,8 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn unnamed(place: &'a Place) -> Result<(OwnedFd, Option<TemporaryName<'a>>), Errno> {
+    /// A file without a name, or a temporary one where the filesystem has no such files.
+    pub(super) fn unnamed(place: &'a Place) -> Result<Opened<'a>, Errno> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(place.dir(), ".", flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => Ok((file, None)),
@@ -227,7 +230,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn temporary(place: &'a Place) -> Result<(OwnedFd, Option<TemporaryName<'a>>), Errno> {
+    /// A file with a name that nobody looks for.
+    pub(super) fn temporary(place: &'a Place) -> Result<Opened<'a>, Errno> {
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
         let process = std::process::id();

@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn files_are_made_complete() {
     let _alone = alone();
-    for naming in [Naming::Best, Naming::Temporary] {
+    for open_draft in DRAFTS {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ring");
         let plan = plan_of(&Options::new().capacity_bytes(CAPACITY).mode(0o640));
@@ -18,7 +18,7 @@ fn files_are_made_complete() {
             let Ok(place) = Place::of_path("x", &path) else {
                 return 1;
             };
-            let Ok(draft) = Draft::new("x", &place, plan.shape.total_bytes(), naming) else {
+            let Ok(draft) = Draft::with("x", &place, plan.shape.total_bytes(), open_draft) else {
                 return 2;
             };
             i32::from(create_from(draft, &plan, &mut mark).is_err()) * 3
@@ -51,13 +51,13 @@ fn failed_creations_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ring");
     let plan = plan();
-    for naming in [Naming::Best, Naming::Temporary] {
+    for open_draft in DRAFTS {
         let place = Place::of_path("x", &path).unwrap();
-        let draft = Draft::new("x", &place, plan.shape.total_bytes(), naming).unwrap();
+        let draft = Draft::with("x", &place, plan.shape.total_bytes(), open_draft).unwrap();
         assert!(create_from(draft, &plan, &mut fail).is_err());
         assert!(entries(dir.path()).is_empty());
         // Somebody else takes the name while the draft is being filled.
-        let draft = Draft::new("x", &place, plan.shape.total_bytes(), naming).unwrap();
+        let draft = Draft::with("x", &place, plan.shape.total_bytes(), open_draft).unwrap();
         let mut overtake = |_: &Mapping, _| {
             fs::write(&path, b"mine").unwrap();
             Ok(())

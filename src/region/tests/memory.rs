@@ -99,7 +99,7 @@ fn descriptors_are_judged() {
 #[test]
 fn shared_memory_objects_come_and_go() {
     let location = Location::Shm(format!("ringduct-test-{}", unique()));
-    let object = create(&location, &plan(), &mut mark).unwrap();
+    let object = Removed(create(&location, &plan(), &mut mark).unwrap());
     assert_eq!(object.backing(), Backing::Shm);
     assert_eq!(object.name(), location.to_string());
     let again = create(&location, &plan(), &mut mark);
@@ -126,7 +126,7 @@ fn companion_path(object: &Object) -> std::path::PathBuf {
 fn segments_come_and_go() {
     let key = Location::SysVKey(unique());
     let plan = plan_of(&Options::new().capacity_bytes(CAPACITY).mode(0o640));
-    let object = create(&key, &plan, &mut mark).unwrap();
+    let object = Removed(create(&key, &plan, &mut mark).unwrap());
     let companion = companion_path(&object);
     let found = fs::metadata(&companion).unwrap();
     assert_eq!(found.len(), kernel_page_bytes());
@@ -184,7 +184,7 @@ fn segments_are_cleaned_up_and_judged() {
     let gone = open(&Location::SysVKey(key), me(), false);
     assert!(matches!(gone, Err(OpenError::NotFound { .. })));
 
-    let object = create(&Location::SysVKey(key), &plan(), &mut mark).unwrap();
+    let object = Removed(create(&Location::SysVKey(key), &plan(), &mut mark).unwrap());
     let path = companion_path(&object);
     fs::remove_file(&path).unwrap();
     let bare = open(&Location::SysVKey(key), me(), false);
@@ -204,16 +204,14 @@ fn segments_are_cleaned_up_and_judged() {
 #[test]
 fn stale_companions_are_stepped_over() {
     let key = Location::SysVKey(unique());
-    let object = create(&key, &plan(), &mut mark).unwrap();
+    let object = Removed(create(&key, &plan(), &mut mark).unwrap());
     let id = object.segment.as_ref().unwrap().id();
     object.unlink().unwrap();
-    let planted: Vec<_> = [1, 2]
-        .map(|round| i64::from(id).wrapping_add(round * 32768))
-        .map(|id| Path::new("/dev/shm").join(format!("ringduct-sysv-{id}")))
-        .into_iter()
+    let planted: Vec<_> = (1..=3)
+        .map(|next| Path::new("/dev/shm").join(format!("ringduct-sysv-{}", id + next)))
         .filter(|path| fs::File::create_new(path).is_ok())
         .collect();
-    let object = create(&key, &plan(), &mut mark).unwrap();
+    let object = Removed(create(&key, &plan(), &mut mark).unwrap());
     assert!(!planted.contains(&companion_path(&object)));
     open(&key, me(), false).unwrap();
     object.unlink().unwrap();

@@ -16,13 +16,18 @@ use std::process::Command;
 use rustix::fs::SealFlags;
 use tempfile::TempDir;
 
-use super::file::{Draft, Naming, create_from};
+use super::file::{Draft, OpenDraft, create_from};
 use super::*;
 use crate::layout::Page;
 use crate::options::Options;
 use crate::testing::{alone, in_child};
 
 const CAPACITY: u64 = 16384;
+/// Both ways of making a file that has no name yet.
+const DRAFTS: [OpenDraft; 2] = [
+    |place| Draft::unnamed(place),
+    |place| Draft::temporary(place),
+];
 const MARK: u64 = 0x6d61_726b;
 
 fn plan() -> CreatePlan {
@@ -136,6 +141,24 @@ impl Drop for Rings {
                 object.unlink().unwrap();
             }
         }
+    }
+}
+
+/// A ring with a name that outlives the process: removed when this goes away, also by a panic.
+struct Removed(Object);
+
+impl core::ops::Deref for Removed {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        &self.0
+    }
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // Most tests removed it already, and look at that themselves.
+        let _outcome = self.0.unlink();
     }
 }
 
