@@ -2,7 +2,8 @@
 //!
 //! One page for each process holds the number one and is wiped by the kernel in every forked
 //! child. A token is the address of that page. In a child, tokens from before the fork read zero
-//! for ever, because the child gets a page of its own and never writes to an inherited one.
+//! for ever, because the child gets a page of its own and never writes to an inherited one. A
+//! child that shares its parent's memory (`vfork`) shares the mappings too, and counts as the owner.
 #![expect(
     unsafe_code,
     reason = "maps the page, marks it and reads it through its address"

@@ -32,6 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// Pins the description that holds the lock; unmapping it is the release.
+    #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
     pin: OwnMapping,
 }
 
@@ -58,6 +59,7 @@ impl Lease {
     }
 
     /// Whether this process is the one that took it.
+    #[cfg(test)]
     pub(crate) fn is_ours(&self) -> bool {
         self.pin.token().is_owner()
     }

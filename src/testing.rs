@@ -50,6 +50,6 @@ pub(crate) fn wait_for(pid: i32) -> i32 {
     if libc::WIFEXITED(status) {
         libc::WEXITSTATUS(status)
     } else {
-        1000 + libc::WTERMSIG(status)
+        1000_i32.wrapping_add(libc::WTERMSIG(status)) // at most 1127
     }
 }

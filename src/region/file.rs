@@ -50,7 +50,7 @@ pub(super) fn create(
     plan: &CreatePlan,
     fill: Fill<'_>,
 ) -> Result<Object, OpenError> {
-    let draft = Draft::new(&name, &place, Naming::Best)?;
+    let draft = Draft::new(&name, &place, plan.shape.total_bytes())?;
     let (ring, file_id, medium) = create_from(draft, plan, fill)?;
     Ok(Object {
         name,
@@ -72,7 +72,7 @@ pub(super) fn create_from(
 ) -> Result<(OwnedFd, FileId, Medium), OpenError> {
     let name = draft.name;
     let medium = draft.medium;
-    allocate(name, draft.file.as_fd(), plan.shape.total_bytes(), medium)?;
+    draft.allocate()?;
     let file_id = draft.file_id()?;
     {
         let source = Source::File(draft.file.as_fd());
@@ -148,14 +148,11 @@ fn write_zeros(file: BorrowedFd<'_>, total_bytes: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Under which name a file is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Naming {
-    /// None where the filesystem can do that, a temporary one elsewhere.
-    Best,
-    /// A temporary one.
-    Temporary,
-}
+/// An open file, and the name it has for the time being, if any.
+type Opened<'a> = (OwnedFd, Option<TemporaryName<'a>>);
+
+/// A way of making the file for a draft.
+pub(super) type OpenDraft = for<'a> fn(&'a Place) -> Result<Opened<'a>, Errno>;
 
 /// A file that nobody looks for yet. Dropped without being published, it leaves nothing behind.
 #[derive(Debug)]
@@ -163,13 +160,14 @@ pub(super) struct Draft<'a> {
     name: &'a str,
     place: &'a Place,
     file: OwnedFd,
+    total_bytes: u64,
     medium: Medium,
     temporary: Option<TemporaryName<'a>>,
 }
 
 /// Removes its name when it goes away.
 #[derive(Debug)]
-struct TemporaryName<'a> {
+pub(super) struct TemporaryName<'a> {
     place: &'a Place,
     file_name: OsString,
 }
@@ -182,8 +180,22 @@ impl Drop for TemporaryName<'_> {
 }
 
 impl<'a> Draft<'a> {
-    /// Makes an empty file beside `place`.
-    pub(super) fn new(name: &'a str, place: &'a Place, naming: Naming) -> Result<Self, OpenError> {
+    /// Makes an empty file beside `place`, which is going to have `total_bytes`.
+    pub(super) fn new(
+        name: &'a str,
+        place: &'a Place,
+        total_bytes: u64,
+    ) -> Result<Self, OpenError> {
+        Self::with(name, place, total_bytes, |place| Draft::unnamed(place))
+    }
+
+    /// The same, with a choice of how the file is made, for the tests.
+    pub(super) fn with(
+        name: &'a str,
+        place: &'a Place,
+        total_bytes: u64,
+        open: OpenDraft,
+    ) -> Result<Self, OpenError> {
         match place.stat() {
             // Linking would say so too, but only after the whole file was written.
             Ok(_) => return Err(already_exists(name)),
@@ -192,22 +204,21 @@ impl<'a> Draft<'a> {
         }
         let medium = Medium::of(place.dir())
             .map_err(|errno| OpenError::os(name, "ask for its filesystem", errno))?;
-        let opened = match naming {
-            Naming::Best => Self::unnamed(place),
-            Naming::Temporary => Self::temporary(place),
-        };
-        let (file, temporary) =
-            opened.map_err(|errno| space_error(name, 0, "make a file in its directory", errno))?;
+        let (file, temporary) = open(place).map_err(|errno| {
+            space_error(name, total_bytes, "make a file in its directory", errno)
+        })?;
         Ok(Self {
             name,
             place,
             file,
+            total_bytes,
             medium,
             temporary,
         })
     }
 
-    fn unnamed(place: &'a Place) -> Result<(OwnedFd, Option<TemporaryName<'a>>), Errno> {
+    /// A file without a name, or a temporary one where the filesystem has no such files.
+    pub(super) fn unnamed(place: &'a Place) -> Result<Opened<'a>, Errno> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(place.dir(), ".", flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => Ok((file, None)),
@@ -219,7 +230,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn temporary(place: &'a Place) -> Result<(OwnedFd, Option<TemporaryName<'a>>), Errno> {
+    /// A file with a name that nobody looks for.
+    pub(super) fn temporary(place: &'a Place) -> Result<Opened<'a>, Errno> {
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
         let process = std::process::id();
@@ -237,14 +249,9 @@ impl<'a> Draft<'a> {
         Err(Errno::EXIST)
     }
 
-    /// The file, to be filled.
-    pub(super) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-
-    /// What the file lives on.
-    pub(super) fn medium(&self) -> Medium {
-        self.medium
+    /// Gives it its exact size, all of it really there and zero.
+    pub(super) fn allocate(&self) -> Result<(), OpenError> {
+        allocate(self.name, self.file.as_fd(), self.total_bytes, self.medium)
     }
 
     /// Device and inode, which naming does not change.
@@ -256,12 +263,17 @@ impl<'a> Draft<'a> {
 
     /// Makes the contents durable, then the name visible, then the name durable.
     pub(super) fn publish(self, mode: u32) -> Result<OwnedFd, OpenError> {
-        let Self { name, place, .. } = self;
+        let Self {
+            name,
+            place,
+            total_bytes,
+            ..
+        } = self;
         let os = |action| move |errno| OpenError::os(name, action, errno);
         let file_id = self.file_id()?;
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode)).map_err(os("set its mode"))?;
         rustix::fs::fsync(&self.file)
-            .map_err(|errno| space_error(name, 0, "write it to disk", errno))?;
+            .map_err(|errno| space_error(name, total_bytes, "write it to disk", errno))?;
         // Opened before the name exists: a directory that cannot be synced must leave no name.
         let dir = match self.medium {
             Medium::Other => Some(
@@ -278,7 +290,7 @@ impl<'a> Draft<'a> {
         match named {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(already_exists(name)),
-            Err(errno) => return Err(space_error(name, 0, "give it its name", errno)),
+            Err(errno) => return Err(space_error(name, total_bytes, "give it its name", errno)),
         }
         drop(self.temporary);
         if let Some(Err(errno)) = dir.map(rustix::fs::fsync) {

@@ -218,20 +218,22 @@ impl Object {
 
     /// Removes the name, if it still means this very object; whoever has it mapped keeps it.
     pub(crate) fn unlink(&self) -> Result<(), OpenError> {
-        if let Some(segment) = &self.segment {
-            segment.remove(&self.name)?;
-        }
-        match &self.place {
-            Some(place) => match (place.unlink(&self.name, self.file_id), &self.segment) {
-                // The segment is gone, which is what was asked.
-                (Err(OpenError::NotFound { .. }), Some(_)) => Ok(()),
-                (outcome, _) => outcome,
-            },
-            None => Err(OpenError::InvalidOption {
+        let Some(place) = &self.place else {
+            return Err(OpenError::InvalidOption {
                 option: "location",
                 found: self.name.clone(),
                 expected: "a ring with a name; this one goes away with its last user".to_owned(),
-            }),
+            });
+        };
+        let Some(segment) = &self.segment else {
+            return place.unlink(&self.name, self.file_id);
+        };
+        let removed = segment.remove(&self.name);
+        // The companion goes too, even after a segment that is gone already; if somebody else
+        // removed the companion, what was asked for is still done.
+        match (removed, place.unlink(&self.name, self.file_id)) {
+            (Ok(()), Err(OpenError::NotFound { .. })) => Ok(()),
+            (removed, unlinked) => removed.and(unlinked),
         }
     }
 }

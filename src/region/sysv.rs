@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::file::{self, Draft, Naming};
+use super::file::Draft;
 use super::mirror::{self, Source};
 use super::names::{self, Medium, Place};
 use super::{Access, Backing, FileId, Fill, How, Object, shm, space_error, to_usize};
@@ -263,9 +263,8 @@ fn shm_name(id: i32) -> String {
 
 /// Makes the companion file, complete before it has its name.
 fn companion(name: &str, place: &Place, mode: u32) -> Result<(OwnedFd, FileId), OpenError> {
-    let draft = Draft::new(name, place, Naming::Best)?;
-    let page_bytes = super::kernel_page_bytes();
-    file::allocate(name, draft.file(), page_bytes, draft.medium())?;
+    let draft = Draft::new(name, place, super::kernel_page_bytes())?;
+    draft.allocate()?;
     let file_id = draft.file_id()?;
     Ok((draft.publish(mode & 0o666)?, file_id))
 }

@@ -238,13 +238,8 @@ impl<M: Memory> ProducerCore<M> {
     /// Copies `bytes` to `offset` of a claimed payload. The caller has checked that they fit.
     pub(crate) fn write_at(&self, space: Space, offset: u32, bytes: &[u8]) {
         let mut at = position::advance(space.payload(), u64::from(offset));
-        let misaligned = at & (ALIGN_BYTES - 1);
-        let lead = if misaligned == 0 {
-            0
-        } else {
-            ALIGN_BYTES.wrapping_sub(misaligned)
-        };
-        let (first, rest) = bytes.split_at(bytes.len().min(lead as usize));
+        let lead = at.wrapping_neg() & (ALIGN_BYTES - 1); // bytes up to the next whole word
+        let (first, rest) = bytes.split_at(bytes.len().min(small(lead)));
         self.merge(at, first);
         at = position::advance(at, first.len() as u64);
         let (whole, last) = rest.split_at(rest.len() & !7);
@@ -261,8 +256,7 @@ impl<M: Memory> ProducerCore<M> {
         }
         let start = at & !(ALIGN_BYTES - 1);
         let mut word = self.memory.load_data(start, Order::RELAXED).to_le_bytes();
-        #[expect(clippy::cast_possible_truncation, reason = "at most seven")]
-        let skip = (at & (ALIGN_BYTES - 1)) as usize;
+        let skip = small(at & (ALIGN_BYTES - 1));
         for (out, byte) in word.iter_mut().skip(skip).zip(bytes) {
             *out = *byte;
         }
@@ -296,4 +290,9 @@ impl<M: Memory> ProducerCore<M> {
         );
         self.waker.rouse(&self.memory)
     }
+}
+
+/// A number that is at most seven, as an index.
+fn small(number: u64) -> usize {
+    usize::from(number.to_le_bytes()[0])
 }

@@ -13,6 +13,10 @@ use crate::testing::{alone, fork_child, in_child, wait_for};
 const PRODUCER: i64 = 0;
 const CONSUMER: i64 = 1;
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "has the type of what fills a ring"
+)]
 fn nothing(_: &region::Mapping, _: region::FileId) -> Result<(), OpenError> {
     Ok(())
 }
