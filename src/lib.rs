@@ -1,4 +1,54 @@
-//! A lock-free single-producer single-consumer ring for two processes.
+//! A lock-free ring through which two processes on one Linux machine stream messages: one producer,
+//! one consumer, no system call per message.
+//!
+//! Open or make a [`Ring`] with [`Options`] at a [`Location`], take an end of it, and send or
+//! receive:
+//!
+//! ```
+//! use ringduct::{Location, Options};
+//!
+//! let place: Location = "shm:ringduct-docs".parse()?;
+//! let ring = Options::new().open_or_create(&place)?;
+//! let mut tx = ring.producer()?; // in one process
+//! let mut rx = ring.consumer()?; // in another
+//! tx.send(b"hello")?;
+//! let mut buffer = [0; 64];
+//! let length = rx.recv(&mut buffer)?;
+//! assert_eq!(&buffer[..length], b"hello");
+//! # drop((tx, rx));
+//! # ring.remove()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Which call
+//!
+//! | you want | sending | receiving |
+//! |---|---|---|
+//! | never wait | [`Producer::try_send`] | [`Consumer::try_recv`] |
+//! | wait | [`Producer::send`] | [`Consumer::recv`] |
+//! | wait until | [`Producer::send_deadline`], [`Producer::send_timeout`] | [`Consumer::recv_deadline`], [`Consumer::recv_timeout`] |
+//! | many at once | [`Producer::batch`], [`Producer::try_send_all`] | [`Consumer::drain`] |
+//! | no copy | [`Producer::try_claim`] | [`Consumer::try_view`] |
+//! | a `Vec` | | [`Consumer::recv_vec`], [`Consumer::messages`] |
+//! | look first | | [`Consumer::peek`], [`Consumer::peek_vec`], [`Consumer::peek_len`] |
+//! | only the newest | | [`Consumer::skip_to_latest`] |
+//!
+//! Blocking calls spin for a moment and then sleep in the kernel; [`Wait`] changes that.
+//!
+//! # What survives what
+//!
+//! The death of either process at any instant loses, invents, tears and reorders nothing that was
+//! published; a message taken and not yet released is delivered again. This holds for every
+//! backing. Nothing is promised for a power cut yet.
+//!
+//! # Trust
+//!
+//! [`Producer`] and [`Consumer`] trust nobody by default: messages are copied, what the other side
+//! writes is bounded before use, damage is a [`Corruption`]. [`Consumer::trust_peer`] and
+//! [`Producer::trust_peer`] are `unsafe` decisions, made once, that give borrowed views and
+//! in-place slices; a [`pair`] inside one process has them by construction.
+//!
+//! The bytes are described in [`format`](mod@format).
 
 #[cfg(not(all(
     target_os = "linux",
@@ -33,6 +83,14 @@ mod testing;
 mod totals;
 mod trusted;
 mod wait;
+
+#[doc = include_str!("../FORMAT.md")]
+pub mod format {}
+
+/// The README's code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use batch::{Batch, Claim};
 pub use consumer::Consumer;
