@@ -58,10 +58,13 @@
 compile_error!("ringduct needs little-endian 64-bit Linux: its futex, membarrier and file locks");
 
 mod batch;
+mod channel;
 mod consumer;
 mod error;
 mod flush;
 mod fork;
+mod handover;
+mod io;
 mod layout;
 mod link;
 mod location;
@@ -82,6 +85,8 @@ mod sync;
 mod testing;
 mod totals;
 mod trusted;
+#[cfg(feature = "zerocopy")]
+mod typed;
 mod wait;
 
 #[doc = include_str!("../FORMAT.md")]
@@ -93,12 +98,15 @@ pub mod format {}
 struct Readme;
 
 pub use batch::{Batch, Claim};
+pub use channel::{CallError, Channel, Client, Server};
 pub use consumer::Consumer;
 pub use error::{
     Corruption, Damage, OpenError, ParseLocationError, RecvError, SendError, TryRecvError,
     TrySendError,
 };
 pub use flush::Flush;
+pub use handover::Grant;
+pub use io::{ByteReader, ByteWriter};
 pub use layout::Role;
 pub use location::Location;
 pub use messages::{Messages, TryMessages};
@@ -110,4 +118,6 @@ pub use region::Backing;
 pub use session::{Ring, pair};
 pub use totals::Totals;
 pub use trusted::{Trust, Trusted, Untrusted, View};
+#[cfg(feature = "zerocopy")]
+pub use typed::{TypedConsumer, TypedError, TypedProducer};
 pub use wait::Wait;
