@@ -560,7 +560,10 @@ impl fmt::Display for OpenError {
                  capacity, or in a container raise its shared memory limit"
             ),
             Self::RoleTaken { name, role, holder } => {
-                write!(f, "{name}: already has a {role}: {holder}")
+                write!(
+                    f,
+                    "{name}: already has a {role}: {holder}; wait until it has left, or end it"
+                )
             }
             Self::Busy { name, waited_ms } => write!(
                 f,

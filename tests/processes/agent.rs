@@ -77,6 +77,10 @@ impl State {
                 let ring = said(options.open_or_create(&place.parse()?))?;
                 Ok(self.opened(ring))
             }
+            ["create", place, capacity, checksum] => {
+                let ring = said(options(capacity, checksum)?.create(&place.parse()?))?;
+                Ok(self.opened(ring))
+            }
             ["anonymous", capacity, checksum] => {
                 let ring = said(options(capacity, checksum)?.create_anonymous())?;
                 Ok(self.opened(ring))

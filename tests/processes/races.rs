@@ -15,6 +15,10 @@ const ROUNDS: usize = 25;
 
 pub(crate) fn add(trials: &mut Vec<Trial>) {
     for kind in [Kind::File, Kind::Shm, Kind::SysVKey] {
+        trials.push(Trial::test(format!("create_race::{kind:?}"), move || {
+            create_race(kind);
+            Ok::<(), Failed>(())
+        }));
         trials.push(Trial::test(
             format!("open_or_create_race::{kind:?}"),
             move || {
@@ -22,6 +26,25 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
                 Ok::<(), Failed>(())
             },
         ));
+    }
+}
+
+/// Goal: of processes that make one name at the same time exactly one does, and the others are told
+/// that it is there. Method: as below, with the call that only makes.
+fn create_race(kind: Kind) {
+    let mut racers: Vec<Agent> = (0..RACERS).map(|_| Agent::start()).collect();
+    for _ in 0..ROUNDS {
+        let setup = Setup::new(kind, 16384, "plain");
+        for racer in &mut racers {
+            racer.tell(&format!("create {} 16384 plain", setup.place()));
+        }
+        let answers: Vec<_> = racers.iter_mut().map(Agent::answer).collect();
+        let made = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(made, 1, "{answers:?}");
+        for refused in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            assert!(refused.contains("AlreadyExists"), "{refused}");
+        }
+        setup.finish();
     }
 }
 
