@@ -596,7 +596,7 @@ impl OpenError {
                 "; free some, choose a smaller capacity, or in a container raise its limit on \
                  shared memory"
             }
-            Self::RoleTaken { .. } => "; end that process first, or open another ring",
+            Self::RoleTaken { .. } => "; wait until it has left, or end it",
             Self::Busy { .. } => "; try again; if that process is stopped, continue or end it",
             Self::Cold { .. } => {
                 "; it was left untouched: copy what you need, remove it, make a new one"

@@ -1,0 +1,220 @@
+//! What the tests ask of the kernel: filters, timers, forks, signals, descriptors.
+#![expect(
+    unsafe_code,
+    reason = "these calls exist only in libc, or run between fork and exec"
+)]
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// A child must not outlive a test that was killed.
+pub(crate) fn die_with_parent() {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+}
+
+/// A forked child that is to live on when its parent is killed.
+pub(crate) fn outlive_parent() {
+    rustix::process::set_parent_process_death_signal(None).unwrap();
+}
+
+/// Refuses `membarrier` from now on, as a container's filter would.
+pub(crate) fn deny_membarrier() {
+    let errno = u32::try_from(libc::EPERM).unwrap();
+    filter(
+        &[libc::SYS_membarrier],
+        libc::SECCOMP_RET_ERRNO | errno,
+        libc::SECCOMP_RET_ALLOW,
+    );
+}
+
+/// Kills this process for every system call from now on but the one that ends it.
+pub(crate) fn allow_only_exit() {
+    let calls = [libc::SYS_exit_group, libc::SYS_exit];
+    filter(
+        &calls,
+        libc::SECCOMP_RET_ALLOW,
+        libc::SECCOMP_RET_KILL_PROCESS,
+    );
+}
+
+/// Installs a filter: `verdict` for the listed calls, `otherwise` for all others.
+fn filter(calls: &[libc::c_long], verdict: u32, otherwise: u32) {
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    // The first word of what a filter sees is the number of the call.
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
+    for call in calls {
+        let number = u32::try_from(*call).unwrap();
+        let mut jump = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number);
+        jump.jf = 1;
+        program.push(jump);
+        program.push(statement(libc::BPF_RET | libc::BPF_K, verdict));
+    }
+    program.push(statement(libc::BPF_RET | libc::BPF_K, otherwise));
+    rustix::thread::set_no_new_privs(true).unwrap();
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).unwrap(),
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: this command reads the program behind `filter`, which lives until it returns.
+    let outcome = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const filter,
+        )
+    };
+    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Ends this process at once, with the one call that [`allow_only_exit`] leaves.
+pub(crate) fn exit_at_once(code: i32) -> ! {
+    // SAFETY: ends the process; nothing of it is used again.
+    unsafe { libc::_exit(code) }
+}
+
+/// Interrupts this process every `period_us` microseconds from now on, without restarting calls.
+pub(crate) fn storm_of_signals(period_us: i64) {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: all zero bytes are a valid value of this struct of integers.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = handler as *const () as usize;
+    // SAFETY: the handler does nothing, which any handler may do; the struct is valid.
+    let outcome =
+        unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(outcome, 0);
+    let period = libc::timeval {
+        tv_sec: 0,
+        tv_usec: period_us,
+    };
+    let timer = libc::itimerval {
+        it_interval: period,
+        it_value: period,
+    };
+    // SAFETY: the struct is valid and nothing is asked back.
+    let outcome =
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    assert_eq!(outcome, 0);
+}
+
+/// Forks. Only for a process with one thread, which an agent is.
+pub(crate) fn fork() -> Option<Pid> {
+    // SAFETY: this process has one thread, so the child finds no lock held by another.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork");
+    Pid::from_raw(pid)
+}
+
+/// Children that end leave nothing to be waited for.
+pub(crate) fn reap_children() {
+    // SAFETY: ignoring a signal installs no code.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    assert_ne!(before, libc::SIG_ERR);
+}
+
+/// A process that may be signalled and waited for, whoever its parent is.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pidfd: OwnedFd,
+    pub(crate) pid: u32,
+}
+
+impl Process {
+    pub(crate) fn new(pid: u32) -> Self {
+        let raw = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        let pidfd = rustix::process::pidfd_open(raw, PidfdFlags::empty()).unwrap();
+        Self { pidfd, pid }
+    }
+
+    /// Sends a signal; nothing happens if the process is gone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _gone = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Waits until the process has ended; its files and memory are given back by then.
+    pub(crate) fn wait_end(&self) {
+        assert!(
+            readable(self.pidfd.as_fd(), 60),
+            "process {} does not end",
+            self.pid
+        );
+    }
+
+    /// Ends the process and waits for that.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+        self.wait_end();
+    }
+}
+
+/// Whether `fd` becomes readable within so many seconds.
+pub(crate) fn readable(fd: BorrowedFd<'_>, seconds: i64) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    let limit = rustix::event::Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    loop {
+        match poll(&mut fds, Some(&limit)) {
+            Ok(count) => return count == 1,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => panic!("poll: {errno}"),
+        }
+    }
+}
+
+/// Lets the child of `command` inherit `fd`, under the same number.
+pub(crate) fn inherit(command: &mut Command, fd: OwnedFd) {
+    let keep = move || {
+        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::empty())?;
+        Ok(())
+    };
+    // SAFETY: what runs between fork and exec is one system call: no allocation, no lock.
+    unsafe { command.pre_exec(keep) };
+}
+
+/// Hands a descriptor over a Unix socket.
+pub(crate) fn send_descriptor(stream: &UnixStream, fd: BorrowedFd<'_>) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+    let sent = sendmsg(
+        stream,
+        &[IoSlice::new(b"!")],
+        &mut control,
+        SendFlags::empty(),
+    );
+    assert_eq!(sent, Ok(1));
+}
+
+/// Takes a descriptor from a Unix socket.
+pub(crate) fn receive_descriptor(stream: &UnixStream) -> OwnedFd {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut into = [IoSliceMut::new(&mut byte)];
+    recvmsg(stream, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut fds) = message {
+            return fds.next().unwrap();
+        }
+    }
+    panic!("no descriptor came");
+}
