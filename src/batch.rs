@@ -41,6 +41,7 @@ impl<'a, T: Trust> Batch<'a, T> {
     /// ```
     #[inline]
     pub fn push(&mut self, message: &[u8]) -> Result<(), TrySendError> {
+        self.producer.end.link.check()?;
         match self.producer.end.core.push(&mut self.pending, message) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.producer.note(error)),
@@ -149,6 +150,7 @@ impl<'a, T: Trust> Claim<'a, T> {
                 max_bytes,
             });
         };
+        self.producer.end.link.check()?;
         self.producer.end.core.write_at(self.space, start, bytes);
         let end = u32::try_from(end).unwrap_or(self.space.message_bytes());
         self.written = self.written.max(end);
@@ -168,7 +170,8 @@ impl<'a, T: Trust> Claim<'a, T> {
         self.finish(bytes);
     }
 
-    /// Publishes the message up to the last byte written so far.
+    /// Publishes the message up to the last byte written so far. Once a trusted claim was used as
+    /// a mutable slice, all of it counts as written.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringduct::pair(4096)?;
@@ -210,6 +213,9 @@ impl<'a, T: Trust> Claim<'a, T> {
     }
 
     fn finish(mut self, bytes: u32) {
+        if !self.producer.end.link.is_owner() {
+            return; // inherited by a fork: nothing is mapped here
+        }
         self.producer
             .end
             .core
@@ -240,5 +246,10 @@ impl Claim<'_, Trusted> {
 
     pub(crate) const fn producer(&self) -> &Producer<Trusted> {
         self.producer
+    }
+
+    /// A mutable slice was handed out: all of the message may be written.
+    pub(crate) const fn note_slice(&mut self) {
+        self.written = self.space.message_bytes();
     }
 }

@@ -312,6 +312,7 @@ impl<T: Trust> Consumer<T> {
         };
         let mut count = 0_usize;
         while count < max {
+            guard.consumer.end.link.check()?;
             let next = guard.consumer.end.core.next(&guard.taken);
             let record = match next {
                 Ok(Some(record)) => record,
@@ -504,6 +505,12 @@ impl<T: Trust> Consumer<T> {
         }
     }
 
+    /// Whether a message, or damage, is there. Does not use up the report of a close.
+    pub(crate) fn try_has_message(&self) -> Result<bool, TryRecvError> {
+        self.end.link.check()?;
+        Ok(self.end.core.has_message(&self.end.core.begin()))
+    }
+
     /// The next record, or why there is none.
     #[inline]
     pub(crate) fn front(&mut self) -> Result<Record, TryRecvError> {
@@ -532,16 +539,13 @@ impl<T: Trust> Consumer<T> {
 
     /// The ring is empty: `Ok`, or `Closed` once for each producer that closed.
     fn nothing_there(&mut self) -> Result<(), TryRecvError> {
-        if !self.end.link.sees_close() {
-            return Ok(());
+        match self.end.core.drained(self.end.link.reported()) {
+            None => Ok(()),
+            Some(session) => {
+                self.end.link.report(session);
+                Err(TryRecvError::Closed)
+            }
         }
-        // "closed": everything published comes before the mark, so look once more.
-        let taken = self.end.core.begin();
-        if self.end.core.has_message(&taken) {
-            return Ok(());
-        }
-        self.end.link.report_close();
-        Err(TryRecvError::Closed)
     }
 
     /// Copies a record's payload to the start of a caller's buffer.
@@ -572,7 +576,8 @@ impl<T: Trust> Consumer<T> {
     /// Gives the space of a run back and wakes the producer if it sleeps.
     #[inline]
     pub(crate) fn release(&mut self, taken: Taken) {
-        if self.end.core.release(taken) {
+        // A view or drain from before a fork is inert in the child, as its consumer is.
+        if self.end.link.is_owner() && self.end.core.release(taken) {
             self.end.link.wake_peer();
         }
     }

@@ -438,6 +438,11 @@ pub enum OpenError {
         /// How long this call waited.
         waited_ms: u64,
     },
+    /// A System V segment whose creator has not finished the ring, or died before it had.
+    Unfinished {
+        /// The location, as it was given.
+        name: String,
+    },
     /// The ring was last used under another boot, or is a copy: what it holds is not proved.
     Cold {
         /// The location, as it was given.
@@ -497,6 +502,7 @@ impl fmt::Display for OpenError {
             | Self::NoSpace { name, .. }
             | Self::RoleTaken { name, .. }
             | Self::Busy { name, .. }
+            | Self::Unfinished { name }
             | Self::Cold { name, .. }
             | Self::Os { name, .. } => {
                 write!(f, "{name}: ")?;
@@ -568,9 +574,10 @@ impl OpenError {
             Self::Busy { waited_ms, .. } => {
                 write!(
                     f,
-                    "another process has been making or attaching it for {waited_ms} ms"
+                    "another process has been attaching to it for {waited_ms} ms"
                 )
             }
+            Self::Unfinished { .. } => f.write_str("its creator has not finished it"),
             Self::Cold { why, .. } => write!(
                 f,
                 "{why}: what it holds is not proved, and this version does not recover it"
@@ -598,6 +605,10 @@ impl OpenError {
             }
             Self::RoleTaken { .. } => "; wait until it has left, or end it",
             Self::Busy { .. } => "; try again; if that process is stopped, continue or end it",
+            Self::Unfinished { .. } => {
+                "; try again; if its creator died, remove the segment with ipcrm and its file \
+                 /dev/shm/ringduct-sysv-ID"
+            }
             Self::Cold { .. } => {
                 "; it was left untouched: copy what you need, remove it, make a new one"
             }
@@ -624,7 +635,9 @@ impl From<OpenError> for io::Error {
             OpenError::InvalidOption { .. } | OpenError::Mismatch { .. } => {
                 io::ErrorKind::InvalidInput
             }
-            OpenError::RoleTaken { .. } | OpenError::Busy { .. } => io::ErrorKind::ResourceBusy,
+            OpenError::RoleTaken { .. } | OpenError::Busy { .. } | OpenError::Unfinished { .. } => {
+                io::ErrorKind::ResourceBusy
+            }
             OpenError::WrongOwner { .. } | OpenError::Unsealed { .. } => {
                 io::ErrorKind::PermissionDenied
             }

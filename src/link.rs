@@ -143,10 +143,14 @@ impl Link {
         self.mapped.futex_wake(word::WAKE.of(self.own));
     }
 
-    /// An ending that lies before this end's attach concerns nobody here any more.
-    pub(crate) fn forget_past_endings(&mut self) {
+    /// An ending that lies before this end's attach is no news, unless `something_left` says that
+    /// its last messages still are. The ending is read first: what is published before it is then
+    /// seen.
+    pub(crate) fn forget_past_endings(&mut self, something_left: impl FnOnce() -> bool) {
         if let Some((session, _)) = self.ended() {
-            self.reported = session;
+            if !something_left() {
+                self.reported = session;
+            }
         }
     }
 
@@ -154,25 +158,35 @@ impl Link {
     fn ended(&self) -> Option<(u64, Ending)> {
         let (session, closed) = ring::read_session(&self.mapped, self.own.peer());
         if session == 0 || session == self.reported {
-            None
-        } else if closed {
-            Some((session, Ending::Closed))
-        } else if self.is_peer_attached() {
-            None
-        } else {
-            Some((session, Ending::PeerGone))
+            return None;
+        }
+        if closed {
+            return Some((session, Ending::Closed));
+        }
+        if self.is_peer_attached() {
+            return None;
+        }
+        // Whoever closes leaves the mark first and lets go of the role then; so look again.
+        match ring::read_session(&self.mapped, self.own.peer()) {
+            (again, _) if again != session => None, // a successor came
+            (_, true) => Some((session, Ending::Closed)),
+            (_, false) => Some((session, Ending::PeerGone)),
         }
     }
 
-    /// Whether the peer closed cleanly and that was not reported yet. No system call.
-    pub(crate) fn sees_close(&self) -> bool {
+    /// Whether the peer closed and that was not reported yet: two loads of a quiet line.
+    fn sees_close(&self) -> bool {
         let (session, closed) = ring::read_session(&self.mapped, self.own.peer());
         closed && session != self.reported
     }
 
-    /// Notes that the close which [`Link::sees_close`] saw is reported.
-    pub(crate) fn report_close(&mut self) {
-        let (session, _) = ring::read_session(&self.mapped, self.own.peer());
+    /// The peer's session whose end was reported last; zero for none.
+    pub(crate) const fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    /// Notes that the end of a session is reported.
+    pub(crate) const fn report(&mut self, session: u64) {
         self.reported = session;
     }
 
@@ -185,12 +199,23 @@ impl Link {
     /// What is known of the peer.
     pub(crate) fn peer_state(&self) -> PeerState {
         let held = self.is_peer_attached();
+        if !self.is_owner() {
+            // Nothing is mapped in a forked child; the kernel alone is asked.
+            return if held {
+                PeerState::Attached
+            } else {
+                PeerState::Gone
+            };
+        }
         let (session, closed) = ring::read_session(&self.mapped, self.own.peer());
         PeerState::judge(held, session, closed, &self.peer_holder())
     }
 
     /// What the peer's page says of its holder.
     pub(crate) fn peer_holder(&self) -> Holder {
+        if !self.is_owner() {
+            return Holder::default();
+        }
         peer::read_holder(&self.mapped, self.own.peer())
     }
 
@@ -213,7 +238,8 @@ impl Link {
             Wait::Spin => wait::RECHECK,
             Wait::SpinThenPark { spin } => spin,
         };
-        if wait::spin(spin.min(wait::slice(deadline)), &mut ready) {
+        let spin = spin.min(wait::slice(deadline));
+        if wait::spin(spin, &mut ready, || self.sees_close()) {
             return Ok(());
         }
         bump(&self.mapped, word::WAITS.of(self.own));
@@ -234,27 +260,30 @@ impl Link {
                     Err(Ending::TimedOut)
                 };
             }
-            match self.wait {
-                Wait::Spin => {
-                    wait::spin(limit, &mut ready);
-                }
-                Wait::SpinThenPark { .. } if self.shares_kernel() => {
-                    bump(&self.mapped, word::SLEEPS.of(self.own));
-                    let kernel = Linux(&self.mapped);
-                    let sleeper = &mut self.sleeper;
-                    wait::park(
-                        &self.mapped,
-                        &kernel,
-                        sleeper,
-                        Pause { wanted, limit },
-                        &mut ready,
-                    );
-                }
-                Wait::SpinThenPark { .. } => wait::nap(limit),
-            }
+            self.wait_once(Pause { wanted, limit }, &mut ready);
             if ready() {
                 return Ok(());
             }
+        }
+    }
+
+    /// One spin, sleep or nap, until something may have changed: a message, room, or a close. A
+    /// close wakes whoever sleeps; who is about to must look for it too.
+    fn wait_once(&mut self, pause: Pause, mut ready: impl FnMut() -> bool) {
+        match self.wait {
+            Wait::Spin => {
+                wait::spin(pause.limit, ready, || self.sees_close());
+            }
+            Wait::SpinThenPark { .. } if self.shares_kernel() => {
+                bump(&self.mapped, word::SLEEPS.of(self.own));
+                let (own, reported, mapped) = (self.own, self.reported, &self.mapped);
+                let changed = || {
+                    let (session, closed) = ring::read_session(mapped, own.peer());
+                    ready() || (closed && session != reported)
+                };
+                wait::park(mapped, &Linux(mapped), &mut self.sleeper, pause, changed);
+            }
+            Wait::SpinThenPark { .. } => wait::nap(pause.limit),
         }
     }
 }

@@ -115,12 +115,20 @@ impl<T: Trust> Iterator for TryMessages<'_, T> {
             return None;
         }
         let mut message = Vec::new();
+        // Asked first, so that "closed" stays to be said by the next receive.
+        match self.consumer.try_has_message() {
+            Ok(true) => {}
+            Ok(false) => {
+                self.ended = true;
+                return None;
+            }
+            Err(error) => {
+                self.ended = true;
+                return Some(Err(error));
+            }
+        }
         match self.consumer.try_recv_vec(&mut message) {
             Ok(()) => Some(Ok(message)),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => {
-                self.ended = true;
-                None
-            }
             Err(error) => {
                 self.ended = true;
                 Some(Err(error))

@@ -204,7 +204,8 @@ impl Observer {
     /// Copies the message whose record starts at `position`, if one is published there and the
     /// consumer has not passed it meanwhile.
     ///
-    /// Start at the consumer's position and go on at `next_position`. Copied first and checked
+    /// Start at the consumer's position and go on at `next_position`: what lies between two starts
+    /// is payload and not to be told from a record. Copied first and checked
     /// then, so a message that was overwritten during the copy is never returned.
     ///
     /// # Errors
@@ -222,6 +223,10 @@ impl Observer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn peek(&self, position: u64) -> Result<Option<Peeked>, Corruption> {
+        let tail = ring::read_position(&self.mapped, Role::Producer, ring::TAIL_LOAD);
+        if !crate::position::at_or_after(tail, position) {
+            return Ok(None); // beyond the tail lie words of earlier laps
+        }
         let mut message = Vec::new();
         let record = ring::peek_at(&self.mapped, &self.geometry, position & !7, &mut message)?;
         Ok(record.map(|record| Peeked {

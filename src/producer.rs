@@ -344,7 +344,8 @@ impl<T: Trust> Producer<T> {
     /// Makes a finished run visible and wakes the consumer if it sleeps.
     #[inline]
     pub(crate) fn publish(&mut self, pending: Pending) {
-        if self.end.core.publish(pending) {
+        // A batch or claim from before a fork is inert in the child, as its producer is.
+        if self.end.link.is_owner() && self.end.core.publish(pending) {
             self.end.link.wake_peer();
         }
     }

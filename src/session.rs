@@ -70,12 +70,17 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn open(&self, location: &Location) -> Result<Ring, OpenError> {
-        let deadline = Instant::now().checked_add(self.attach_timeout_or_default());
+        self.open_with(location, false)
+    }
+
+    fn open_with(&self, location: &Location, read_only: bool) -> Result<Ring, OpenError> {
+        let started = Instant::now();
         loop {
-            let object = region::open(location, self.expected_owner(), false)?;
+            let object = region::open(location, self.expected_owner(), read_only)?;
+            let waited = started.elapsed();
             match Ring::new(object, self) {
                 // System V only: its creator has a name before it has a ring. Wait for it.
-                Err(OpenError::Busy { .. }) if deadline.is_none_or(|end| Instant::now() < end) => {
+                Err(OpenError::Unfinished { .. }) if waited < self.attach_timeout_or_default() => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 outcome => return outcome,
@@ -178,8 +183,7 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn observe(&self, location: &Location) -> Result<Observer, OpenError> {
-        let object = region::open(location, self.expected_owner(), true)?;
-        Ring::new(object, self)?.observer()
+        self.open_with(location, true)?.observer()
     }
 
     fn plan_for(&self, target: Target<'_>) -> Result<CreatePlan, OpenError> {
@@ -256,7 +260,8 @@ impl Ring {
     /// # Errors
     ///
     /// [`OpenError::RoleTaken`] with what the holder says of itself; [`OpenError::Busy`] when
-    /// another process keeps attaching; [`OpenError::Cold`] and [`OpenError::Corrupt`] when what
+    /// another process keeps attaching; [`OpenError::NotFound`] when the ring was removed since it
+    /// was opened; [`OpenError::Cold`] and [`OpenError::Corrupt`] when what
     /// the ring holds can not be relied on.
     ///
     /// ```
@@ -329,7 +334,7 @@ impl Ring {
         let mut core = ProducerCore::new(mapped, geometry, published, head, fences);
         core.store_progress();
         let mut link = attach.finish(&self.object);
-        link.forget_past_endings();
+        link.forget_past_endings(|| false);
         Ok(Producer::from_parts(core, link))
     }
 
@@ -339,13 +344,10 @@ impl Ring {
         let recovered = recovery::consumer(&attach.mapped, &geometry, attach.peer_is_live);
         let released = recovered.map_err(|what| self.corrupt(what))?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
-        let mut core = ConsumerCore::new(mapped, geometry, released, fences);
-        core.store_progress();
+        let core = ConsumerCore::new(mapped, geometry, released, fences);
         let mut link = attach.finish(&self.object);
         // An ending is news only to a consumer that still has something to take.
-        if !core.has_message(&core.begin()) {
-            link.forget_past_endings();
-        }
+        link.forget_past_endings(|| core.has_message(&core.begin()));
         Ok(Consumer::from_parts(core, link))
     }
 
@@ -358,9 +360,8 @@ impl Ring {
         let fences = !sync::register_for_barriers();
         let can_issue_barriers = sync::barrier_everywhere();
         let lock = AttachLock::take(&self.object, self.attach_timeout)?;
-        let Some(lease) = Lease::try_take(&self.object, role.lock_byte())? else {
-            return Err(self.role_taken(role));
-        };
+        self.object.check_still_there()?;
+        let lease = self.take_role(role)?;
         let mapping = if let Some(shared) = mapping {
             shared
         } else {
@@ -388,6 +389,42 @@ impl Ring {
             myself,
             _lock: lock,
         })
+    }
+
+    /// Takes the lock of a role. A holder that has closed already is on its way out: it leaves its
+    /// mark first and lets go of the role then, so it is waited for.
+    fn take_role(&self, role: Role) -> Result<Lease, OpenError> {
+        let deadline = Instant::now().checked_add(self.attach_timeout);
+        loop {
+            if let Some(lease) = Lease::try_take(&self.object, role.lock_byte())? {
+                return Ok(lease);
+            }
+            self.wait_for_leaver(role, deadline)?;
+        }
+    }
+
+    /// Waits a moment if the holder of a role has closed, and refuses otherwise.
+    fn wait_for_leaver(&self, role: Role, deadline: Option<Instant>) -> Result<(), OpenError> {
+        let mapping = self.look()?;
+        let (_, closed) = read_session(&mapping, role);
+        if closed && deadline.is_none_or(|end| Instant::now() < end) {
+            std::thread::sleep(Duration::from_micros(200));
+            return Ok(());
+        }
+        Err(OpenError::RoleTaken {
+            name: self.object.name().to_owned(),
+            role,
+            holder: Box::new(peer::read_holder(&mapping, role)),
+        })
+    }
+
+    /// Maps the ring for reading, for a moment.
+    fn look(&self) -> Result<Mapped, OpenError> {
+        let shape = self.identity.shape;
+        let mapping = self
+            .object
+            .map(shape, Access::Observe, MapExtras::default())?;
+        Ok(Mapped::new(Arc::new(mapping)))
     }
 
     /// Refuses a file ring that was last used under another boot.
@@ -419,19 +456,6 @@ impl Ring {
 
     fn corrupt(&self, what: crate::error::Corruption) -> OpenError {
         OpenError::corrupt(self.object.name(), what)
-    }
-
-    fn role_taken(&self, role: Role) -> OpenError {
-        let mapping = self
-            .object
-            .map(self.identity.shape, Access::Observe, MapExtras::default());
-        let holder =
-            mapping.map(|mapping| peer::read_holder(&Mapped::new(Arc::new(mapping)), role));
-        OpenError::RoleTaken {
-            name: self.object.name().to_owned(),
-            role,
-            holder: Box::new(holder.unwrap_or_default()),
-        }
     }
 
     /// Opens a fresh descriptor of the ring, to hand to another process: over a Unix socket, or
@@ -490,10 +514,11 @@ impl Ring {
     /// ```
     pub fn remove(&self) -> Result<(), OpenError> {
         let _lock = AttachLock::take(&self.object, self.attach_timeout)?;
+        let deadline = Instant::now().checked_add(self.attach_timeout);
         for role in [Role::Producer, Role::Consumer] {
             let failed = |error| OpenError::os(self.object.name(), "ask who holds it", error);
-            if role::is_held(self.object.lock_fd(), role.lock_byte()).map_err(failed)? {
-                return Err(self.role_taken(role));
+            while role::is_held(self.object.lock_fd(), role.lock_byte()).map_err(failed)? {
+                self.wait_for_leaver(role, deadline)?;
             }
         }
         self.object.unlink()
@@ -646,7 +671,7 @@ fn refuse(object: &Object, fault: HeaderFault, total_bytes: u64) -> OpenError {
     }
     match fault {
         HeaderFault::Unfinished if object.backing() == Backing::SysV => {
-            OpenError::Busy { name, waited_ms: 0 }
+            OpenError::Unfinished { name }
         }
         HeaderFault::Unfinished => not_magic(name, 0),
         HeaderFault::Magic { found } => not_magic(name, found),

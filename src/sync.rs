@@ -103,6 +103,9 @@ pub(crate) unsafe fn futex_wait(word: *const u64, seen: u32, limit: Duration) {
     }
 }
 
+/// Observers may sleep on a wake word too, and must not take the wake from whom it is meant for.
+const EVERYBODY: u32 = 0x7fff_ffff;
+
 /// Wakes whoever sleeps on the word at `word`, in any process.
 ///
 /// # Safety
@@ -113,5 +116,5 @@ pub(crate) unsafe fn futex_wake(word: *const u64) {
     let cell = unsafe { AtomicU32::from_ptr(word.cast_mut().cast()) };
     // An error here means that the page is gone under a truncated file: nobody can sleep on it, and
     // a sleeper looks again by itself in any case.
-    let _woken: Result<usize, Errno> = futex::wake(cell, futex::Flags::empty(), 1);
+    let _woken: Result<usize, Errno> = futex::wake(cell, futex::Flags::empty(), EVERYBODY);
 }

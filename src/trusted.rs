@@ -58,6 +58,7 @@ impl Deref for Claim<'_, Trusted> {
 
 impl DerefMut for Claim<'_, Trusted> {
     fn deref_mut(&mut self) -> &mut [u8] {
+        self.note_slice();
         let space = self.space();
         let start = self.producer().end.core.memory().data(space.payload());
         // SAFETY: as in `deref`; and the claim is borrowed mutably, so this is the only slice. The

@@ -94,10 +94,14 @@ pub(crate) fn park(
     sleeper.retract(memory);
 }
 
-/// Looks again and again for at most `limit`. `true`: ready.
+/// Looks again and again for at most `limit`, or until `give_up`. `true`: ready.
 ///
-/// The clock is read once in 64 looks, through the vDSO: no system call.
-pub(crate) fn spin(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
+/// `give_up` is asked and the clock read once in 64 looks, through the vDSO: no system call.
+pub(crate) fn spin(
+    limit: Duration,
+    mut ready: impl FnMut() -> bool,
+    give_up: impl Fn() -> bool,
+) -> bool {
     let mut start = None;
     loop {
         for _ in 0..64 {
@@ -108,7 +112,7 @@ pub(crate) fn spin(limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
         }
         let now = Instant::now();
         let began = *start.get_or_insert(now);
-        if now.saturating_duration_since(began) >= limit {
+        if now.saturating_duration_since(began) >= limit || give_up() {
             return ready();
         }
     }

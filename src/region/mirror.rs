@@ -122,10 +122,13 @@ pub(super) fn map(
         Source::Segment(id) => mapping.map_segment(id, access),
     }
     .map_err(os("map it"))?;
-    mapping
-        .range
-        .advise(Advice::DontFork)
-        .map_err(os("keep its mapping out of forked children"))?;
+    if access != Access::Observe {
+        // An observer's mapping writes nothing and pins no lock: a forked child may look on too.
+        mapping
+            .range
+            .advise(Advice::DontFork)
+            .map_err(os("keep its mapping out of forked children"))?;
+    }
     mapping.protect(access).map_err(os("protect its pages"))?;
     if extras.huge == HugePages::Try {
         // Only a wish: kernels and filesystems without such pages refuse it.

@@ -216,6 +216,20 @@ impl Object {
         self.read_only
     }
 
+    /// Refuses a ring whose name was removed since it was opened: its peer would go to another one.
+    pub(crate) fn check_still_there(&self) -> Result<(), OpenError> {
+        let named = matches!(self.backing, Backing::File | Backing::Shm | Backing::SysV);
+        let stat = rustix::fs::fstat(&self.file).map_err(|errno| {
+            OpenError::os(&self.name, "look whether it still has a name", errno)
+        })?;
+        if named && stat.st_nlink == 0 {
+            return Err(OpenError::NotFound {
+                name: self.name.clone(),
+            });
+        }
+        Ok(())
+    }
+
     /// Removes the name, if it still means this very object; whoever has it mapped keeps it.
     pub(crate) fn unlink(&self) -> Result<(), OpenError> {
         let Some(place) = &self.place else {
