@@ -69,6 +69,8 @@ pub(crate) struct Setup {
     /// Has the anonymous ring, and does nothing but fork.
     keeper: Option<Agent>,
     place: String,
+    /// The same, where there is a name that has to be removed in the end.
+    named: Option<Location>,
     segment: Option<i32>,
 }
 
@@ -83,6 +85,7 @@ impl Setup {
             ring: None,
             keeper: None,
             place: String::new(),
+            named: None,
             segment: None,
         };
         let options = Options::new()
@@ -108,8 +111,11 @@ impl Setup {
                 let id = segment_of(key).expect("a new segment is in the kernel's list");
                 setup.place = format!("sysv:id:{id}");
                 setup.segment = Some(id);
-                setup.ring = Some(ring);
+                drop(ring);
             }
+        }
+        if !setup.place.is_empty() {
+            setup.named = Some(setup.place.parse().unwrap());
         }
         setup
     }
@@ -186,22 +192,19 @@ impl Setup {
     }
 
     /// Removes the ring, all of its processes having ended, and checks that nothing is left.
-    pub(crate) fn finish(self) {
-        if self.kind == Kind::Anonymous || self.ring.is_some() && self.segment.is_none() {
+    pub(crate) fn finish(mut self) {
+        let Some(place) = self.named.take() else {
             return; // no name: gone with the last process
-        }
-        let place: Location = self.place.parse().unwrap();
+        };
         let segment = match place {
             Location::SysVKey(key) => segment_of(key),
             _ => self.segment,
         };
         let ring = Options::new().open(&place).unwrap();
         ring.remove().unwrap();
-        drop(self.ring);
         let again = Options::new().open(&place).unwrap_err();
         assert!(matches!(again, OpenError::NotFound { .. }), "{again}");
         if let Some(id) = segment {
-            drop(ring);
             assert!(!segment_ids().contains(&id), "segment {id} is still there");
             let companion = format!("/dev/shm/ringduct-sysv-{id}");
             assert!(!std::fs::exists(companion).unwrap());
@@ -210,6 +213,15 @@ impl Setup {
             assert!(!std::fs::exists(format!("/dev/shm/{name}")).unwrap());
         }
         assert_eq!(std::fs::read_dir(self.directory.path()).unwrap().count(), 0);
+    }
+}
+
+impl Drop for Setup {
+    /// A test that failed has said so; its ring must not stay behind all the same.
+    fn drop(&mut self) {
+        if let Some(place) = self.named.take() {
+            let _removed = Options::new().open(&place).and_then(|ring| ring.remove());
+        }
     }
 }
 

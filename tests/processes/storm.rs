@@ -15,7 +15,9 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
-use ringduct::{Consumer, Location, Options, Producer, RecvError, SendError, TrySendError, Wait};
+use ringduct::{
+    Consumer, Location, Options, Producer, RecvError, Ring, SendError, TrySendError, Wait,
+};
 use tempfile::TempDir;
 
 use crate::driver::myself;
@@ -41,12 +43,12 @@ const STORMS: [(&str, bool); 4] = [
 ];
 
 pub(crate) fn add(trials: &mut Vec<Trial>) {
-    for (backing, checksum) in STORMS {
+    for (index, (backing, checksum)) in (0..).zip(STORMS) {
         let records = if checksum { "checked" } else { "plain" };
         trials.push(Trial::test(
             format!("kill_storm::{backing}::{records}"),
             move || {
-                storm(backing, checksum);
+                storm(index, backing, checksum);
                 Ok::<(), Failed>(())
             },
         ));
@@ -144,10 +146,11 @@ impl Drop for Side {
 /// but those of the one batch that was not yet released, and none torn, invented or out of order.
 /// Method: as the head of this file says. Most kills come at a random instant within a
 /// millisecond or two after an attach, some during the attach itself, some hit both sides.
-fn storm(backing: &str, checksum: bool) {
+fn storm(index: u64, backing: &str, checksum: bool) {
     let share = STORMS.len() as u64;
     let wanted = from_env("RINGDUCT_KILLS").unwrap_or(KILLS).div_ceil(share);
     let seed = from_env("RINGDUCT_SEED").unwrap_or(0x0DDB_A115);
+    let mut random = Random::new(seed.wrapping_add(index));
     let directory = tempfile::tempdir().unwrap();
     let place = place(backing, &directory);
     println!("kill storm on {place}, checksums {checksum}: seed {seed:#x}, {wanted} kills");
@@ -157,13 +160,13 @@ fn storm(backing: &str, checksum: bool) {
         .checksum(checksum)
         .create(&location)
         .unwrap();
+    let ring = Removed(ring);
     let path = directory.path().join("oracle");
     let oracle = Oracle::open(&path);
     let mut sides = [
         Side::new("producer", Word::ProducerSessions, &place, &path),
         Side::new("consumer", Word::ConsumerSessions, &place, &path),
     ];
-    let mut random = Random::new(seed);
     for side in &mut sides {
         side.start(random.next());
         side.await_attach(&oracle, 0);
@@ -178,18 +181,25 @@ fn storm(backing: &str, checksum: bool) {
     let published = oracle.get(Word::Published);
     let words = [Word::Intended, Word::Seen, Word::Released];
     assert_eq!(words.map(|word| oracle.get(word)), [published; 3]);
-    let snapshot = ring.observer().unwrap().snapshot();
+    let snapshot = ring.0.observer().unwrap().snapshot();
     assert_eq!(snapshot.producer.totals.messages, published);
     assert_eq!(snapshot.consumer.totals, snapshot.producer.totals);
-    assert_eq!(
-        snapshot.producer.sessions,
-        oracle.get(Word::ProducerSessions)
-    );
+    // One that was killed as soon as it had attached could not say so.
+    assert!(snapshot.producer.sessions >= oracle.get(Word::ProducerSessions));
     let (kills, at_work) = (tx.kills + rx.kills, tx.kills_at_work + rx.kills_at_work);
     let laps = snapshot.producer.totals.position / CAPACITY;
     println!("{place}: {kills} kills, {at_work} at work, {published} messages, {laps} laps");
     assert!(kills >= wanted && at_work * 2 >= kills && laps >= kills / 4);
-    ring.remove().unwrap();
+}
+
+/// A ring that goes away with the test, whose processes have ended by then.
+struct Removed(Ring);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let removed = self.0.remove();
+        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+    }
 }
 
 fn place(backing: &str, directory: &TempDir) -> String {
