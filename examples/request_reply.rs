@@ -4,7 +4,7 @@
 //! cargo run --release --example request_reply
 //! ```
 //!
-//! Expect a hundred thousand calls, each answered with its request in upper case, and the mean time
+//! Expect twenty thousand calls, each answered with its request in upper case, and the mean time
 //! of a call. The program starts itself a second time as the server.
 
 #[path = "common/args.rs"]
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use ringduct::{Channel, Location, Options};
 
 const HELP: &str = "usage: request_reply";
-const CALLS: u32 = 100_000;
+const CALLS: u32 = 20_000;
 
 fn main() -> ExitCode {
     let arguments = args::arguments(HELP);

@@ -70,14 +70,15 @@ fn publish(ring: &Ring, count: u64) -> Result<(), Failure> {
     for index in 0..count {
         tx.send(messages.make(index, monotonic_ns))?;
     }
-    // A message of the greatest length fits when the ring is empty.
-    tx.wait_for_room(usize::try_from(tx.max_message_bytes())?, None)?;
+    // A message of the greatest length fits once everything was taken.
+    let everything = usize::try_from(tx.max_message_bytes())?;
+    tx.wait_for_room(everything, None)?;
     let pace = Pace::of_this_machine();
     for index in 0..pace.messages {
         pace.wait(index);
         tx.send(messages.make_timed(index, monotonic_ns()))?;
     }
-    Ok(())
+    Ok(tx.wait_for_room(everything, None)?)
 }
 
 /// The first process.
@@ -96,7 +97,11 @@ fn consume(count: u64) -> Result<ExitCode, Failure> {
     let bar = Bar::start(ring.0.observer()?, count);
     let mut stream = Phase::new("in the flood")?;
     let mut calm = Phase::new("at a calm pace")?;
-    rx.wait_for_message(None)?;
+    while rx.wait_for_message(in_a_second()).is_err() {
+        if let Some(status) = producer.0.try_wait()? {
+            return Err(format!("the producer ended with {status}").into());
+        }
+    }
     let messages = Messages::new();
     let check = |index, message: &[u8]| messages.check(index, message);
     receive(&mut rx, count, &mut stream, check)?;
@@ -138,24 +143,27 @@ fn receive(
             return Err(what.into());
         }
         if taken == 0 {
-            let moment = Instant::now() + Duration::from_secs(1);
-            match rx.wait_for_message(Some(moment)) {
+            match rx.wait_for_message(in_a_second()) {
                 Ok(()) | Err(RecvError::TimedOut) => {}
                 Err(error) => return Err(error.into()),
             }
-            if signals::asked_to_end().is_some() {
-                return Err("interrupted".into());
-            }
+        }
+        if signals::asked_to_end().is_some() {
+            return Err("interrupted".into());
         }
     }
     phase.stop();
     Ok(())
 }
 
+fn in_a_second() -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_secs(1))
+}
+
 /// With a core for each side, looking again beats sleeping; on a single core it only keeps the
 /// other side from running.
 fn wait() -> Wait {
-    let spin = if messages::one_core() { 0 } else { 2 };
+    let spin = if messages::one_core() { 0 } else { 20 };
     let spin = Duration::from_millis(spin);
     Wait::SpinThenPark { spin }
 }
