@@ -10,8 +10,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ringduct::{Location, OpenError, Options, Ring, TryRecvError, TrySendError};
 use ringduct_fuzz::{
-    DATA_OFFSET, Edit, LONGEST_BYTES, MOST_STEPS, Region, image_of, payload, seal_header,
-    small_ring,
+    DATA_OFFSET, Edit, Fresh, LONGEST_BYTES, MOST_STEPS, Region, image_of, payload, seal_header,
 };
 use rustix::fs::SealFlags;
 
@@ -31,8 +30,7 @@ enum Kind {
 /// A ring that was used, closed, and then tampered with.
 #[derive(Arbitrary, Debug)]
 struct Used {
-    checksum: bool,
-    start: u64,
+    fresh: Fresh,
     lengths: Vec<u16>,
     released: u8,
     edits: Vec<Edit>,
@@ -42,9 +40,8 @@ struct Used {
 
 impl Used {
     fn file(&self, seals: SealFlags) -> File {
-        let (ring, region) = small_ring(self.checksum);
-        region.start_at(self.start);
-        let mut here = self.start & !7;
+        let (ring, region) = self.fresh.make();
+        let mut here = self.fresh.position();
         if let (Ok(mut tx), Ok(mut rx)) = (ring.producer(), ring.consumer()) {
             for (length, seed) in self.lengths.iter().take(MOST_STEPS).zip(0..) {
                 let message = payload(usize::from(*length) % (LONGEST_BYTES + 1), seed);

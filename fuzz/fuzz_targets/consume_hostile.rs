@@ -9,13 +9,12 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ringduct::{Consumer, RecvError, Role, TryRecvError, Wait};
 use ringduct_fuzz::{
-    CAPACITY_BYTES, Edit, LONGEST_BYTES, MOST_STEPS, Region, payload, record_bytes, small_ring,
+    CAPACITY_BYTES, Edit, Fresh, LONGEST_BYTES, MOST_STEPS, Region, payload, record_bytes,
 };
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    checksum: bool,
-    start: u64,
+    fresh: Fresh,
     steps: Vec<Step>,
 }
 
@@ -27,6 +26,10 @@ enum Step {
     Records {
         words_ahead: u8,
         lengths: Vec<u16>,
+    },
+    /// The producer leaves no empty word in the whole ring.
+    Chain {
+        size: u8,
     },
     TryRecv {
         buffer_bytes: u16,
@@ -57,19 +60,20 @@ enum Step {
 
 /// What the calls share: the ring, and the damage that was reported first.
 struct Run {
+    longest: usize,
     region: Region,
     damage: Option<TryRecvError>,
     buffer: Vec<u8>,
 }
 
 fuzz_target!(|input: Input| {
-    let (ring, region) = small_ring(input.checksum);
-    region.start_at(input.start);
+    let (ring, region) = input.fresh.make();
     let mut rx = ring.consumer().expect("an untouched ring");
     rx.set_wait(Wait::SpinThenPark {
         spin: Duration::ZERO,
     });
     let mut run = Run {
+        longest: input.fresh.longest_bytes(),
         region,
         damage: None,
         buffer: vec![0; LONGEST_BYTES],
@@ -120,6 +124,7 @@ impl Run {
                         .put_record(at, &payload(length, (at >> 3) as u8));
                 }
             }
+            Step::Chain { size } => self.region.put_chain(head, size),
             Step::TryRecv { buffer_bytes } => {
                 let result = rx.try_recv(self.part(buffer_bytes));
                 self.one(head, result);
@@ -180,6 +185,7 @@ impl Run {
     /// What was received is what is in the ring behind the head.
     fn one(&mut self, head: u64, result: Result<usize, TryRecvError>) {
         if let Ok(length) = result {
+            assert!(length <= self.longest);
             let there = self.region.data(head.wrapping_add(8), length);
             assert!(self.buffer[..length] == there, "not what is in the ring");
         }
@@ -202,7 +208,7 @@ impl Run {
         let mut at = start;
         let mut shown = 0_usize;
         let result = rx.drain(max, |message| {
-            assert!(message.len() <= LONGEST_BYTES);
+            assert!(message.len() <= self.longest);
             let there = self.region.data(at.wrapping_add(8), message.len());
             assert!(message == there, "not what is in the ring");
             at = at.wrapping_add(record_bytes(message.len()));

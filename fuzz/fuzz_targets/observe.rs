@@ -4,13 +4,12 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use ringduct::{Corruption, Observer, Options, Peeked};
-use ringduct_fuzz::{CAPACITY_BYTES, Edit, LONGEST_BYTES, MOST_STEPS, payload, small_ring};
+use ringduct::{Observer, Options, Peeked};
+use ringduct_fuzz::{CAPACITY_BYTES, Edit, Fresh, LONGEST_BYTES, MOST_STEPS, payload};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    checksum: bool,
-    start: u64,
+    fresh: Fresh,
     lengths: Vec<u16>,
     released: u8,
     steps: Vec<Step>,
@@ -20,6 +19,7 @@ struct Input {
 enum Step {
     Edit(Edit),
     Record { words_ahead: u8, bytes: u8 },
+    Chain { size: u8 },
     PeekAll,
     Peek(u64),
     PeekNear(u16),
@@ -27,8 +27,7 @@ enum Step {
 }
 
 fuzz_target!(|input: Input| {
-    let (ring, region) = small_ring(input.checksum);
-    region.start_at(input.start);
+    let (ring, region) = input.fresh.make();
     let mut tx = ring.producer().expect("an untouched ring");
     let mut rx = ring.consumer().expect("an untouched ring");
     for (length, seed) in input.lengths.iter().take(MOST_STEPS).zip(0..) {
@@ -47,9 +46,10 @@ fuzz_target!(|input: Input| {
                 let at = head.wrapping_add(u64::from(words_ahead) * 8);
                 region.put_record(at, &payload(bytes.into(), bytes));
             }
+            Step::Chain { size } => region.put_chain(head, size),
             Step::PeekAll => {
                 let before = region.image();
-                check_all(&observer.peek_all());
+                check_all(&observer);
                 assert!(before == region.image(), "an observer has written");
             }
             Step::Peek(position) => check_one(&observer, position),
@@ -73,16 +73,20 @@ fn check_one(observer: &Observer, position: u64) {
         Ok(None) => {}
         Ok(Some(peeked)) => {
             assert_eq!(peeked.position, position & !7);
-            check_peeked(&peeked);
+            check_peeked(observer, &peeked);
         }
         Err(corruption) => assert!(!corruption.to_string().is_empty()),
     }
 }
 
 /// Records follow each other, and the walk does not go round the ring.
-fn check_all(found: &Result<Vec<Peeked>, Corruption>) {
-    let Ok(found) = found else { return };
-    found.iter().for_each(check_peeked);
+fn check_all(observer: &Observer) {
+    let Ok(found) = observer.peek_all() else {
+        return;
+    };
+    for peeked in &found {
+        check_peeked(observer, peeked);
+    }
     for pair in found.windows(2) {
         let gap = pair[1].position.wrapping_sub(pair[0].next_position);
         assert!(gap < CAPACITY_BYTES, "{pair:?}");
@@ -92,8 +96,8 @@ fn check_all(found: &Result<Vec<Peeked>, Corruption>) {
     }
 }
 
-fn check_peeked(peeked: &Peeked) {
-    assert!(peeked.message.len() <= LONGEST_BYTES);
+fn check_peeked(observer: &Observer, peeked: &Peeked) {
+    assert!(peeked.message.len() as u64 <= observer.max_message_bytes());
     let record = ringduct_fuzz::record_bytes(peeked.message.len());
     assert_eq!(peeked.next_position, peeked.position.wrapping_add(record));
 }

@@ -13,14 +13,13 @@ use ringduct::{
     TrySendError, Wait,
 };
 use ringduct_fuzz::{
-    CAPACITY_BYTES, LONGEST_BYTES, MOST_STEPS, PAGE_BYTES, Region, payload, record_bytes,
-    small_ring, word,
+    CAPACITY_BYTES, Fresh, LIMITED_BYTES, LONGEST_BYTES, MOST_STEPS, PAGE_BYTES, Region, payload,
+    record_bytes, word,
 };
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    checksum: bool,
-    start: u64,
+    fresh: Fresh,
     steps: Vec<Step>,
 }
 
@@ -67,6 +66,7 @@ enum Size {
     Short(u8),
     Any(u16),
     NearLongest(u8),
+    NearLimit(u8),
 }
 
 impl Size {
@@ -75,6 +75,7 @@ impl Size {
             Self::Short(bytes) => usize::from(bytes % 40),
             Self::Any(bytes) => usize::from(bytes) % (LONGEST_BYTES + 1),
             Self::NearLongest(bytes) => LONGEST_BYTES + 4 - usize::from(bytes % 32),
+            Self::NearLimit(bytes) => LIMITED_BYTES + 4 - usize::from(bytes % 32),
         }
     }
 }
@@ -112,6 +113,7 @@ enum Ended {
 /// What must be true of the ring.
 #[derive(Default)]
 struct Model {
+    longest: usize,
     queue: VecDeque<Vec<u8>>,
     used_bytes: u64,
     published: Totals,
@@ -126,8 +128,8 @@ struct Model {
 
 impl Model {
     fn verdict(&self, pending_bytes: u64, length: usize) -> Result<(), TrySendError> {
-        if length > LONGEST_BYTES {
-            let (message_bytes, max_bytes) = (length as u64, LONGEST_BYTES as u64);
+        if length > self.longest {
+            let (message_bytes, max_bytes) = (length as u64, self.longest as u64);
             return Err(TrySendError::TooLong {
                 message_bytes,
                 max_bytes,
@@ -192,11 +194,13 @@ struct Run {
 }
 
 fuzz_target!(|input: Input| {
-    let (ring, region) = small_ring(input.checksum);
-    region.start_at(input.start);
-    let mut model = Model::default();
-    model.published.position = input.start & !7;
-    model.released.position = input.start & !7;
+    let (ring, region) = input.fresh.make();
+    let mut model = Model {
+        longest: input.fresh.longest_bytes(),
+        ..Model::default()
+    };
+    model.published.position = input.fresh.position();
+    model.released.position = input.fresh.position();
     let mut run = Run {
         observer: ring.observer().expect("an observer"),
         tx: Some(producer(&ring)),

@@ -9,13 +9,12 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use ringduct::{Producer, Role, SendError, TrySendError, Wait};
 use ringduct_fuzz::{
-    CAPACITY_BYTES, Edit, LONGEST_BYTES, MOST_STEPS, Region, payload, record_bytes, small_ring,
+    CAPACITY_BYTES, Edit, Fresh, LONGEST_BYTES, MOST_STEPS, Region, payload, record_bytes,
 };
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    checksum: bool,
-    start: u64,
+    fresh: Fresh,
     steps: Vec<Step>,
 }
 
@@ -63,8 +62,7 @@ struct Run {
 }
 
 fuzz_target!(|input: Input| {
-    let (ring, region) = small_ring(input.checksum);
-    region.start_at(input.start);
+    let (ring, region) = input.fresh.make();
     let mut tx = ring.producer().expect("an untouched ring");
     tx.set_wait(Wait::SpinThenPark {
         spin: Duration::ZERO,

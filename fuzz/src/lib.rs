@@ -21,8 +21,11 @@ pub const DATA_OFFSET: u64 = 8 * PAGE_BYTES;
 /// The data area of the rings used here: the smallest, so that positions wrap soon.
 pub const CAPACITY_BYTES: u64 = PAGE_BYTES;
 
-/// The longest message of such a ring.
+/// The longest message that fits such a ring.
 pub const LONGEST_BYTES: usize = 4096 - 16;
+
+/// The longest message of a ring that was made with a limit of its own.
+pub const LIMITED_BYTES: usize = 1001;
 
 /// At most so many steps of one input are run.
 pub const MOST_STEPS: usize = 96;
@@ -42,14 +45,43 @@ pub mod word {
     ];
 }
 
-/// Makes a small ring in a memory file, and a descriptor of it to play the hostile peer with.
-pub fn small_ring(checksum: bool) -> (Ring, Region) {
-    let options = Options::new()
-        .capacity_bytes(CAPACITY_BYTES)
-        .checksum(checksum);
-    let ring = options.create_memfd("fuzz").expect("a ring can be made");
-    let region = Region::of(&ring);
-    (ring, region)
+/// A ring to begin with.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Fresh {
+    /// Whether records carry checksums.
+    pub checksum: bool,
+    /// Whether its longest message is [`LIMITED_BYTES`].
+    pub limited: bool,
+    /// Where both ends begin, rounded down to a multiple of eight.
+    pub start: u64,
+}
+
+impl Fresh {
+    /// Makes it in a memory file, with a descriptor to play the hostile peer with.
+    pub fn make(self) -> (Ring, Region) {
+        let options = Options::new()
+            .capacity_bytes(CAPACITY_BYTES)
+            .max_message_bytes(self.longest_bytes() as u64)
+            .checksum(self.checksum);
+        let ring = options.create_memfd("fuzz").expect("a ring can be made");
+        let region = Region::of(&ring);
+        region.start_at(self.position());
+        (ring, region)
+    }
+
+    /// The position of the first record.
+    pub fn position(self) -> u64 {
+        self.start & !7
+    }
+
+    /// Bytes of its longest message.
+    pub fn longest_bytes(self) -> usize {
+        if self.limited {
+            LIMITED_BYTES
+        } else {
+            LONGEST_BYTES
+        }
+    }
 }
 
 /// The bytes of a ring, as somebody sees them who can write all of them.
@@ -159,11 +191,23 @@ impl Region {
         end
     }
 
-    /// Makes both ends start here instead of at zero. Only for a ring that was never attached.
-    pub fn start_at(&self, position: u64) {
+    /// Fills the whole ring with records of one size, 8 bytes to 2 KiB, that meet round its end: no
+    /// empty word is left to stop at.
+    pub fn put_chain(&self, position: u64, size: u8) {
+        let record = 8_u64 << (size % 9);
+        let message = vec![size; usize::try_from(record - 8).expect("small")];
+        let starts = (0..CAPACITY_BYTES).step_by(message.len() + 8);
+        for at in starts.map(|offset| position.wrapping_add(offset)) {
+            self.set_data(at.wrapping_add(8), &message);
+            self.set_data(at, &self.commit_word(at, &message).to_le_bytes());
+        }
+    }
+
+    /// Makes both ends start here instead of at zero, while nobody is attached yet.
+    fn start_at(&self, position: u64) {
         for page in [PAGE_BYTES, 2 * PAGE_BYTES] {
             for offset in word::POSITIONS {
-                self.set(page + offset, position & !7);
+                self.set(page + offset, position);
             }
         }
     }
