@@ -1,6 +1,6 @@
 //! Taking: look at the next commit word, bound it, copy or view, give the space back.
 
-use super::order::{COMMIT_LOAD, HEAD_STORE, TAIL_LOAD};
+use super::order::{COMMIT_LOAD, HEAD_LOAD, HEAD_STORE, TAIL_LOAD};
 use super::parking::Waker;
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage};
@@ -180,7 +180,7 @@ impl<M: Memory> ConsumerCore<M> {
     /// Writes a successor's or a starting consumer's counters.
     pub(crate) fn store_progress(&mut self) {
         self.released
-            .store(&self.memory, Role::Consumer, HEAD_STORE);
+            .store_if_moved(&self.memory, Role::Consumer, (HEAD_LOAD, HEAD_STORE));
     }
 
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.

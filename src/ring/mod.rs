@@ -221,6 +221,19 @@ impl Progress {
         self.bytes = self.bytes.wrapping_add(bytes);
     }
 
+    /// Stores what recovery found, unless it is what is there already: of two slots with the same
+    /// position nobody could tell the torn one after a kill inside the next store.
+    pub(crate) fn store_if_moved(
+        &mut self,
+        memory: &impl Memory,
+        role: Role,
+        (load, store): (Order, Order),
+    ) {
+        if read_position(memory, role, load) != self.position {
+            self.store(memory, role, store);
+        }
+    }
+
     /// Overwrites the older slot, position last. `order` is the label of the role's position.
     #[inline]
     pub(crate) fn store(&mut self, memory: &impl Memory, role: Role, order: Order) {

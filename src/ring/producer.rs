@@ -1,6 +1,6 @@
 //! Publishing: claim space, write payloads, make them visible with one store, say how far it goes.
 
-use super::order::{COMMIT_STORE, HEAD_LOAD, LAP_RELEASE, TAIL_STORE};
+use super::order::{COMMIT_STORE, HEAD_LOAD, LAP_RELEASE, TAIL_LOAD, TAIL_STORE};
 use super::parking::Waker;
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage, TrySendError};
@@ -284,7 +284,7 @@ impl<M: Memory> ProducerCore<M> {
     /// only a producer keeps.
     pub(crate) fn store_progress(&mut self) {
         self.published
-            .store(&self.memory, Role::Producer, TAIL_STORE);
+            .store_if_moved(&self.memory, Role::Producer, (TAIL_LOAD, TAIL_STORE));
     }
 
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.
