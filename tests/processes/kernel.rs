@@ -16,7 +16,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 /// A child must not outlive a test that was killed.
 pub(crate) fn die_with_parent() {
@@ -217,4 +217,52 @@ pub(crate) fn receive_descriptor(stream: &UnixStream) -> OwnedFd {
         }
     }
     panic!("no descriptor came");
+}
+
+/// Lets the parent step this process, and stops until it does.
+pub(crate) fn stop_traced() {
+    // SAFETY: this request takes no address.
+    let outcome = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+    stop();
+}
+
+/// Stops this process.
+pub(crate) fn stop() {
+    let me = rustix::process::getpid();
+    rustix::process::kill_process(me, Signal::STOP).unwrap();
+}
+
+/// A child that stopped to be stepped.
+#[derive(Debug)]
+pub(crate) struct Stepped(Pid);
+
+impl Stepped {
+    /// Waits for the child's first stop.
+    pub(crate) fn new(pid: u32) -> Self {
+        let stepped = Self(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap());
+        assert_eq!(stepped.stopped_by(), libc::SIGSTOP);
+        stepped
+    }
+
+    /// Lets it do one instruction; false if it has stopped itself again.
+    pub(crate) fn step(&self) -> bool {
+        let pid = self.0.as_raw_nonzero().get();
+        // SAFETY: the child is stopped and ours to trace; no address and no signal is passed.
+        let outcome = unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0) };
+        assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+        match self.stopped_by() {
+            libc::SIGTRAP => true,
+            libc::SIGSTOP => false,
+            signal => panic!("stopped by signal {signal}"),
+        }
+    }
+
+    fn stopped_by(&self) -> i32 {
+        let ended = rustix::process::waitpid(Some(self.0), WaitOptions::UNTRACED).unwrap();
+        let (_, status) = ended.unwrap();
+        status
+            .stopping_signal()
+            .unwrap_or_else(|| panic!("the child ended: {status:?}"))
+    }
 }

@@ -21,6 +21,7 @@ mod oracle;
 mod quiet;
 mod races;
 mod setup;
+mod step;
 mod storm;
 mod waiting;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         let words: Vec<&str> = role.split(' ').collect();
         match words[0] {
             "agent" => agent::main(&words[1..]),
+            "step" => step::child(&words[1..]),
             "storm" => storm::child(&words[1..]),
             "quiet" => quiet::child(&words[1..]),
             other => panic!("no such role: {other}"),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     quiet::add(&mut trials);
     death::add(&mut trials);
     races::add(&mut trials);
+    step::add(&mut trials);
     storm::add(&mut trials);
     libtest_mimic::run(&arguments, trials).exit_code()
 }

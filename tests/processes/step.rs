@@ -1,0 +1,233 @@
+//! Death at every store: what the random instants of the storm hit by luck only.
+//!
+//! The victim runs one operation in single steps. After each step the test compares the ring's
+//! bytes; when they have changed for the nth time it kills the victim there. So every state of the
+//! shared memory that a kill can leave is met, one after the other.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use libtest_mimic::{Failed, Trial};
+use ringduct::{Consumer, Options, Producer};
+
+use crate::driver::{Agent, myself};
+use crate::kernel::{self, Stepped};
+use crate::message;
+use crate::setup::{Kind, Setup};
+
+/// Bytes of the longest message.
+const LONGEST: usize = 300;
+
+/// Messages of an operation that has several.
+const SEVERAL: u64 = 3;
+
+/// Steps within which an operation ends.
+const MAX_STEPS: u64 = 2_000_000;
+
+/// What the victim does in steps, its role, and the stores it makes at least.
+const OPERATIONS: [(&str, &str, u64); 8] = [
+    ("attach", "producer", 3),
+    ("send", "producer", 5),
+    ("batch", "producer", 8),
+    ("claim", "producer", 5),
+    ("leave", "producer", 1),
+    ("attach", "consumer", 3),
+    ("recv", "consumer", 3),
+    ("drain", "consumer", 3),
+];
+
+pub(crate) fn add(trials: &mut Vec<Trial>) {
+    for (operation, role, stores) in OPERATIONS {
+        for checksum in ["plain", "checked"] {
+            for peer in ["live", "dead"] {
+                let name =
+                    format!("killed_at_every_store::{role}::{operation}::{checksum}::{peer}");
+                trials.push(Trial::test(name, move || {
+                    at_every_store((operation, role, stores), checksum, peer == "live");
+                    Ok::<(), Failed>(())
+                }));
+            }
+        }
+    }
+}
+
+/// Goal: wherever in an operation a side is killed, its successor finds all of the operation done
+/// or none of it, every message is there once and whole, and the ring works on, whether the other
+/// side lives or not. Method: as the head of this file says, on a ring that has gone round.
+fn at_every_store(what: (&str, &str, u64), checksum: &'static str, peer_lives: bool) {
+    let (operation, role, stores) = what;
+    let (mut none, mut all) = (0, 0);
+    for nth in 1.. {
+        let mut setup = Setup::new(Kind::File, 4096, checksum);
+        let (mut tx, mut rx) = setup.pair();
+        tx.tell(&format!("send 0 60 {LONGEST} one"));
+        rx.ask(&format!("recv 0 55 {LONGEST} one"));
+        tx.hear();
+        let victim_is_producer = role == "producer";
+        let (victim, mut peer) = if victim_is_producer {
+            (tx, rx)
+        } else {
+            (rx, tx)
+        };
+        victim.kill();
+        if !peer_lives {
+            peer.kill();
+            peer = setup.agent();
+        }
+        let finished = killed_after(
+            nth,
+            &format!("step {operation} {role} {}", setup.place()),
+            &setup,
+        );
+
+        let mut successor = setup.agent();
+        successor.ask(role);
+        if !peer_lives {
+            peer.ask(if victim_is_producer {
+                "consumer"
+            } else {
+                "producer"
+            });
+        }
+        let (mut tx, mut rx) = if victim_is_producer {
+            (successor, peer)
+        } else {
+            (peer, successor)
+        };
+        let count = match operation {
+            "attach" | "leave" => 0,
+            "batch" | "drain" => SEVERAL,
+            _ => 1,
+        };
+        let sent: u64 = tx.ask("totals").parse().unwrap();
+        let taken: u64 = rx.ask("totals").parse().unwrap();
+        let done = if victim_is_producer {
+            sent - 60
+        } else {
+            taken - 55
+        };
+        assert!(
+            done == 0 || done == count,
+            "{done} of {count} done after store {nth}"
+        );
+        none += u64::from(done == 0);
+        all += u64::from(done == count);
+        rx.ask(&format!("recv {taken} {} {LONGEST} one", sent - taken));
+        // And once more round the ring.
+        tx.tell(&format!("send {sent} 60 {LONGEST} batch"));
+        rx.ask(&format!("recv {sent} 60 {LONGEST} drain"));
+        tx.hear();
+        drop((tx, rx));
+        setup.finish();
+        if finished {
+            assert!(nth > stores, "only {nth} stores were seen");
+            assert!(
+                none > 0 && all > 0,
+                "{none} with nothing done, {all} with all"
+            );
+            return;
+        }
+    }
+}
+
+/// Runs a victim until the bytes of the ring have changed `nth` times, and kills it there; true if
+/// it finished before, in which case it is killed then.
+fn killed_after(nth: u64, role: &str, setup: &Setup) -> bool {
+    let mut child = myself(role).spawn().unwrap();
+    let stepped = Stepped::new(child.id());
+    let file = File::open(setup.place()).unwrap();
+    // What a victim may write: its own page, and the data behind the header's eight pages.
+    let look = || {
+        let mut bytes = [0; 2 * 1024 + 4096];
+        let (pages, data) = bytes.split_at_mut(2 * 1024);
+        let (tx, rx) = pages.split_at_mut(1024);
+        file.read_exact_at(tx, 4096).unwrap();
+        file.read_exact_at(rx, 2 * 4096).unwrap();
+        file.read_exact_at(data, 8 * 4096).unwrap();
+        bytes
+    };
+    let mut before = look();
+    let mut changes = 0;
+    let mut finished = false;
+    for step in 0.. {
+        assert!(step < MAX_STEPS, "{role} does not end");
+        if !stepped.step() {
+            finished = true;
+            break;
+        }
+        let after = look();
+        if after != before {
+            before = after;
+            changes += 1;
+            if changes == nth {
+                break;
+            }
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    finished
+}
+
+/// The victim: everything up to the operation, a stop, the operation, another stop.
+pub(crate) fn child(words: &[&str]) {
+    let [operation, role, place] = *words else {
+        panic!("step OPERATION ROLE PLACE: {words:?}")
+    };
+    let ring = Options::new().open(&place.parse().unwrap()).unwrap();
+    match (operation, role) {
+        ("attach", "producer") => {
+            kernel::stop_traced();
+            let _end = ring.producer().unwrap();
+            kernel::stop();
+        }
+        ("attach", _) => {
+            kernel::stop_traced();
+            let _end = ring.consumer().unwrap();
+            kernel::stop();
+        }
+        (_, "producer") => produce(operation, ring.producer().unwrap()),
+        _ => consume(operation, ring.consumer().unwrap()),
+    }
+}
+
+fn produce(operation: &str, mut tx: Producer) {
+    let first = tx.totals().messages;
+    let messages: Vec<Vec<u8>> = (first..first + SEVERAL)
+        .map(|number| {
+            let mut message = Vec::new();
+            message::any(number, LONGEST, &mut message);
+            message
+        })
+        .collect();
+    kernel::stop_traced();
+    match operation {
+        "send" => tx.try_send(&messages[0]).unwrap(),
+        "batch" => assert_eq!(tx.try_send_all(&messages), Ok(messages.len())),
+        "claim" => {
+            let mut claim = tx.try_claim(LONGEST).unwrap();
+            claim.write_at(0, &messages[0]).unwrap();
+            claim.commit_len(messages[0].len()).unwrap();
+        }
+        _ => {
+            drop(tx);
+            return kernel::stop();
+        }
+    }
+    kernel::stop();
+}
+
+fn consume(operation: &str, mut rx: Consumer) {
+    let mut buffer = [0; LONGEST];
+    kernel::stop_traced();
+    match operation {
+        "recv" => {
+            rx.try_recv(&mut buffer).unwrap();
+        }
+        _ => {
+            let most = usize::try_from(SEVERAL).unwrap();
+            assert_eq!(rx.drain(most, |_| ()), Ok(most));
+        }
+    }
+    kernel::stop();
+}
