@@ -152,16 +152,8 @@ impl Link {
 
     /// The peer's session and how it ended, unless it goes on, never began, or was reported.
     fn ended(&self) -> Option<(u64, Ending)> {
-        let (session, closed) = ring::read_session(&self.mapped, self.own.peer());
-        if session == 0 || session == self.reported {
-            None
-        } else if closed {
-            Some((session, Ending::Closed))
-        } else if self.is_peer_attached() {
-            None
-        } else {
-            Some((session, Ending::PeerGone))
-        }
+        let read = || ring::read_session(&self.mapped, self.own.peer());
+        judge_ending(self.reported, read, || self.is_peer_attached())
     }
 
     /// Whether the peer closed cleanly and that was not reported yet. No system call.
@@ -250,5 +242,78 @@ impl Link {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The peer's session and how it ended; `read` gives its number and whether it is marked closed.
+///
+/// The mark is read again after `held` said that nobody holds the role: it may have been stored,
+/// and the role given up, since the first look. If even a successor has come by then, nothing
+/// ended that a waiting side must know of.
+fn judge_ending(
+    reported: u64,
+    mut read: impl FnMut() -> (u64, bool),
+    held: impl FnOnce() -> bool,
+) -> Option<(u64, Ending)> {
+    let (session, closed) = read();
+    if session == 0 || session == reported {
+        None
+    } else if closed {
+        Some((session, Ending::Closed))
+    } else if held() {
+        None
+    } else {
+        match read() {
+            (now, true) if now == session => Some((session, Ending::Closed)),
+            (now, false) if now == session => Some((session, Ending::PeerGone)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::{Ending, judge_ending};
+
+    /// Goal: a close is never taken for a death, at whatever moment it comes. Method: each change
+    /// that a peer can make, made while the kernel is asked who holds the role.
+    #[test]
+    fn a_close_is_not_a_death() {
+        let judge = |before, held, after| {
+            let words = Cell::new(before);
+            judge_ending(
+                2,
+                || words.get(),
+                || {
+                    words.set(after);
+                    held
+                },
+            )
+        };
+        let closed = Some((3, Ending::Closed));
+        assert_eq!(judge((3, false), false, (3, true)), closed);
+        assert_eq!(judge((3, true), false, (3, true)), closed);
+        assert_eq!(
+            judge((3, false), false, (3, false)),
+            Some((3, Ending::PeerGone))
+        );
+        assert_eq!(
+            judge((3, false), true, (3, true)),
+            None,
+            "the next look sees it"
+        );
+        assert_eq!(
+            judge((3, false), false, (4, false)),
+            None,
+            "a successor came"
+        );
+        assert_eq!(judge((2, true), false, (2, true)), None, "said already");
+        assert_eq!(
+            judge((0, false), false, (0, false)),
+            None,
+            "nobody ever came"
+        );
     }
 }
