@@ -72,14 +72,14 @@ pub(crate) fn print(stream: &Phase, calm: &Phase) -> io::Result<()> {
     writeln!(out, "one-way latency in microseconds, percentiles:")?;
     writeln!(
         out,
-        "{:<16}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "{:<16}{:>12}{:>12}{:>12}{:>12}{:>12}",
         "", "50", "90", "99", "99.9", "max"
     )?;
     for phase in [stream, calm] {
         write!(out, "{:<16}", phase.name)?;
         for percentile in [0.5, 0.9, 0.99, 0.999, 1.0] {
             let ns = phase.latencies_ns.value_at_quantile(percentile);
-            write!(out, "{:>10.2}", ns as f64 / 1e3)?;
+            write!(out, "{:>12.2}", ns as f64 / 1e3)?;
         }
         writeln!(out)?;
     }
