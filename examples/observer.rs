@@ -11,6 +11,7 @@
 #[path = "common/args.rs"]
 mod args;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
             let observer = Options::new().observe(&location.parse()?)?;
             let before = observer.snapshot();
             std::thread::sleep(Duration::from_millis(500));
-            print(&observer, &before, &observer.snapshot());
+            print(&observer, &before, &observer.snapshot())?;
         }
         [] => {
             let ring = Options::new().create_anonymous()?;
@@ -38,46 +39,50 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
             let before = observer.snapshot();
             tx.try_send_all(["a", "few", "messages"])?;
             rx.skip(1)?;
-            print(&observer, &before, &observer.snapshot());
+            print(&observer, &before, &observer.snapshot())?;
         }
         _ => return Err(HELP.into()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "prints the table")]
-fn print(observer: &Observer, before: &Snapshot, now: &Snapshot) {
+fn print(observer: &Observer, before: &Snapshot, now: &Snapshot) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     let (capacity, longest) = (observer.capacity_bytes(), observer.max_message_bytes());
-    println!("{}: {}", observer.name(), observer.backing());
-    println!("capacity {capacity} bytes, longest message {longest} bytes");
-    println!(
+    writeln!(out, "{}: {}", observer.name(), observer.backing())?;
+    writeln!(
+        out,
+        "capacity {capacity} bytes, longest message {longest} bytes"
+    )?;
+    writeln!(
+        out,
         "backlog {} messages, {} bytes",
         now.backlog_messages, now.backlog_bytes
-    );
-    let row = |name: &str, tell: &dyn Fn(&SideSnapshot) -> String| {
-        println!(
-            "{name:<12}{:>24}{:>24}",
-            tell(&now.producer),
-            tell(&now.consumer)
-        );
+    )?;
+    writeln!(out, "{:<12}{:>24}{:>24}", "", "producer", "consumer")?;
+    let mut row = |name: &str, tell: &dyn Fn(&SideSnapshot) -> String| {
+        let (producer, consumer) = (tell(&now.producer), tell(&now.consumer));
+        writeln!(out, "{name:<12}{producer:>24}{consumer:>24}")
     };
-    println!("{:<12}{:>24}{:>24}", "", "producer", "consumer");
-    row("state", &|side| side.state.to_string());
+    row("state", &|side| side.state.to_string())?;
     row("process", &|side| {
         format!("{} {}", side.holder.pid, side.holder.program)
-    });
-    row("messages", &|side| side.totals.messages.to_string());
-    row("bytes", &|side| side.totals.bytes.to_string());
-    row("asleep", &|side| side.parked.to_string());
-    row("waits", &|side| side.waits.to_string());
-    row("sleeps", &|side| side.sleeps.to_string());
+    })?;
+    row("messages", &|side| side.totals.messages.to_string())?;
+    row("bytes", &|side| side.totals.bytes.to_string())?;
+    row("asleep", &|side| side.parked.to_string())?;
+    row("waits", &|side| side.waits.to_string())?;
+    row("sleeps", &|side| side.sleeps.to_string())?;
     let rates = now.rates_since(before);
-    println!(
+    writeln!(
+        out,
         "{:<12}{:>24.0}{:>24.0}",
         "messages/s", rates.published_messages_per_s, rates.released_messages_per_s
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "{:<12}{:>24.0}{:>24.0}",
         "bytes/s", rates.published_bytes_per_s, rates.released_bytes_per_s
-    );
+    )?;
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod args;
 #[path = "records/reading.rs"]
 mod reading;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,7 +22,6 @@ fn main() -> ExitCode {
     args::finish(run())
 }
 
-#[expect(clippy::print_stdout, reason = "prints the records")]
 fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let arguments = args::arguments(HELP);
     let [file] = arguments.as_slice() else {
@@ -31,12 +31,14 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         .application_tag(reading::TAG)
         .open_or_create(&Location::from(Path::new(file)))?;
     let mut rx = TypedConsumer::<Reading>::new(ring.consumer()?);
+    let mut out = std::io::stdout().lock();
     loop {
         match rx.recv() {
-            Ok(reading) => println!(
+            Ok(reading) => writeln!(
+                out,
                 "number {}: sensor {} read {} millidegrees after {} ms",
                 reading.number, reading.sensor, reading.millidegrees, reading.at_ms
-            ),
+            )?,
             Err(TypedError::Ring(RecvError::Closed)) => return Ok(ExitCode::SUCCESS),
             Err(error) => return Err(error.into()),
         }

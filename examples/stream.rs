@@ -116,7 +116,7 @@ fn consume(count: u64) -> Result<ExitCode, Failure> {
     if !status.success() {
         return Err(format!("the producer ended with {status}").into());
     }
-    report::print(&stream, &calm);
+    report::print(&stream, &calm)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -156,22 +156,8 @@ impl Link {
 
     /// The peer's session and how it ended, unless it goes on, never began, or was reported.
     fn ended(&self) -> Option<(u64, Ending)> {
-        let (session, closed) = ring::read_session(&self.mapped, self.own.peer());
-        if session == 0 || session == self.reported {
-            return None;
-        }
-        if closed {
-            return Some((session, Ending::Closed));
-        }
-        if self.is_peer_attached() {
-            return None;
-        }
-        // Whoever closes leaves the mark first and lets go of the role then; so look again.
-        match ring::read_session(&self.mapped, self.own.peer()) {
-            (again, _) if again != session => None, // a successor came
-            (_, true) => Some((session, Ending::Closed)),
-            (_, false) => Some((session, Ending::PeerGone)),
-        }
+        let read = || ring::read_session(&self.mapped, self.own.peer());
+        judge_ending(self.reported, read, || self.is_peer_attached())
     }
 
     /// Whether the peer closed and that was not reported yet: two loads of a quiet line.
@@ -198,16 +184,21 @@ impl Link {
 
     /// What is known of the peer.
     pub(crate) fn peer_state(&self) -> PeerState {
+        let before = self
+            .is_owner()
+            .then(|| ring::read_session(&self.mapped, self.own.peer()).0);
         let held = self.is_peer_attached();
-        if !self.is_owner() {
+        let Some(before) = before else {
             // Nothing is mapped in a forked child; the kernel alone is asked.
             return if held {
                 PeerState::Attached
             } else {
                 PeerState::Gone
             };
-        }
+        };
         let (session, closed) = ring::read_session(&self.mapped, self.own.peer());
+        // A session that began between the looks is a successor's, who holds the role.
+        let held = held || session != before;
         PeerState::judge(held, session, closed, &self.peer_holder())
     }
 
@@ -285,5 +276,78 @@ impl Link {
             }
             Wait::SpinThenPark { .. } => wait::nap(pause.limit),
         }
+    }
+}
+
+/// The peer's session and how it ended; `read` gives its number and whether it is marked closed.
+///
+/// The mark is read again after `held` said that nobody holds the role: it may have been stored,
+/// and the role given up, since the first look. If even a successor has come by then, nothing
+/// ended that a waiting side must know of.
+fn judge_ending(
+    reported: u64,
+    mut read: impl FnMut() -> (u64, bool),
+    held: impl FnOnce() -> bool,
+) -> Option<(u64, Ending)> {
+    let (session, closed) = read();
+    if session == 0 || session == reported {
+        None
+    } else if closed {
+        Some((session, Ending::Closed))
+    } else if held() {
+        None
+    } else {
+        match read() {
+            (now, true) if now == session => Some((session, Ending::Closed)),
+            (now, false) if now == session => Some((session, Ending::PeerGone)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::{Ending, judge_ending};
+
+    /// Goal: a close is never taken for a death, at whatever moment it comes. Method: each change
+    /// that a peer can make, made while the kernel is asked who holds the role.
+    #[test]
+    fn a_close_is_not_a_death() {
+        let judge = |before, held, after| {
+            let words = Cell::new(before);
+            judge_ending(
+                2,
+                || words.get(),
+                || {
+                    words.set(after);
+                    held
+                },
+            )
+        };
+        let closed = Some((3, Ending::Closed));
+        assert_eq!(judge((3, false), false, (3, true)), closed);
+        assert_eq!(judge((3, true), false, (3, true)), closed);
+        assert_eq!(
+            judge((3, false), false, (3, false)),
+            Some((3, Ending::PeerGone))
+        );
+        assert_eq!(
+            judge((3, false), true, (3, true)),
+            None,
+            "the next look sees it"
+        );
+        assert_eq!(
+            judge((3, false), false, (4, false)),
+            None,
+            "a successor came"
+        );
+        assert_eq!(judge((2, true), false, (2, true)), None, "said already");
+        assert_eq!(
+            judge((0, false), false, (0, false)),
+            None,
+            "nobody ever came"
+        );
     }
 }

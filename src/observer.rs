@@ -166,9 +166,12 @@ impl Observer {
     /// # Ok::<(), ringduct::OpenError>(())
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        // The consumer first: its counters can then not be ahead of the producer's.
+        // Who is there, before the words: whoever leaves marks that first and lets go then. The
+        // consumer's words first: its counters can then not be ahead of the producer's.
+        let held = [Role::Producer, Role::Consumer].map(|role| self.is_held(role));
         let rx = ring::role_snapshot(&self.mapped, Role::Consumer);
         let tx = ring::role_snapshot(&self.mapped, Role::Producer);
+        let [tx_held, rx_held] = held;
         let capacity = self.geometry.capacity_bytes;
         // A tail one publish behind the head makes a small negative number: nothing waits then.
         let behind = |ahead: u64, passed: u64, most: u64| {
@@ -179,14 +182,22 @@ impl Observer {
             taken_at: Instant::now(),
             backlog_bytes: behind(tx.progress.position, rx.progress.position, capacity),
             backlog_messages: behind(tx.progress.messages, rx.progress.messages, capacity / 8),
-            producer: self.side(Role::Producer, &tx),
-            consumer: self.side(Role::Consumer, &rx),
+            producer: self.side(Role::Producer, &tx, tx_held),
+            consumer: self.side(Role::Consumer, &rx, rx_held),
         }
     }
 
-    fn side(&self, role: Role, words: &RoleSnapshot) -> SideSnapshot {
-        let holder = peer::read_holder(&self.mapped, role);
+    /// Whether the role is held, and the session that was there before the kernel was asked.
+    fn is_held(&self, role: Role) -> (bool, u64) {
+        let (session, _) = ring::read_session(&self.mapped, role);
         let held = role::is_held(self.object.lock_fd(), role.lock_byte()).unwrap_or(true);
+        (held, session)
+    }
+
+    fn side(&self, role: Role, words: &RoleSnapshot, (held, before): (bool, u64)) -> SideSnapshot {
+        let holder = peer::read_holder(&self.mapped, role);
+        // A session that began between the looks is a successor's, who holds the role.
+        let held = held || words.session != before;
         let closed = words.closed_session == words.session;
         SideSnapshot {
             state: PeerState::judge(held, words.session, closed, &holder),

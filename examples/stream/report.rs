@@ -1,10 +1,7 @@
 //! What is counted, the bar while it goes on, and the figures at the end.
-#![expect(
-    clippy::print_stdout,
-    clippy::cast_precision_loss,
-    reason = "figures for people"
-)]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
+use std::io::{self, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -56,32 +53,37 @@ impl Phase {
 }
 
 /// Prints the figures.
-pub(crate) fn print(stream: &Phase, calm: &Phase) {
+pub(crate) fn print(stream: &Phase, calm: &Phase) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     let seconds = stream.took.as_secs_f64();
     let (messages, megabytes) = (stream.messages as f64, stream.bytes as f64 / 1e6);
-    println!(
+    writeln!(
+        out,
         "{} messages, {megabytes:.0} MB, every byte checked, from one process to another in \
          {seconds:.2} s",
         stream.messages
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "rate: {:.2} million messages/s, {:.0} MB/s",
         messages / seconds / 1e6,
         megabytes / seconds
-    );
-    println!("one-way latency in microseconds, percentiles:");
-    println!(
-        "{:<16}{:>10}{:>10}{:>10}{:>10}{:>10}",
+    )?;
+    writeln!(out, "one-way latency in microseconds, percentiles:")?;
+    writeln!(
+        out,
+        "{:<16}{:>12}{:>12}{:>12}{:>12}{:>12}",
         "", "50", "90", "99", "99.9", "max"
-    );
+    )?;
     for phase in [stream, calm] {
-        print!("{:<16}", phase.name);
+        write!(out, "{:<16}", phase.name)?;
         for percentile in [0.5, 0.9, 0.99, 0.999, 1.0] {
             let ns = phase.latencies_ns.value_at_quantile(percentile);
-            print!("{:>10.2}", ns as f64 / 1e3);
+            write!(out, "{:>12.2}", ns as f64 / 1e3)?;
         }
-        println!();
+        writeln!(out)?;
     }
+    Ok(())
 }
 
 /// A bar on a terminal, drawn twice a second by a thread that only looks on.
