@@ -247,9 +247,18 @@ impl Stepped {
 
     /// Lets it do one instruction; false if it has stopped itself again.
     pub(crate) fn step(&self) -> bool {
+        self.go_on(libc::PTRACE_SINGLESTEP)
+    }
+
+    /// Lets it go on to where a system call begins or ends; false if it has stopped itself again.
+    pub(crate) fn next_call(&self) -> bool {
+        self.go_on(libc::PTRACE_SYSCALL)
+    }
+
+    fn go_on(&self, how: libc::c_uint) -> bool {
         let pid = self.0.as_raw_nonzero().get();
         // SAFETY: the child is stopped and ours to trace; no address and no signal is passed.
-        let outcome = unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0) };
+        let outcome = unsafe { libc::ptrace(how, pid, 0, 0) };
         assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
         match self.stopped_by() {
             libc::SIGTRAP => true,
