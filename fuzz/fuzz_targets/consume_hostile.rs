@@ -97,10 +97,10 @@ fuzz_target!(|input: Input| {
         let before = rx.totals();
         run.step(&mut rx, step);
         let moved = rx.totals().position.wrapping_sub(before.position);
-        assert!(
-            moved <= CAPACITY_BYTES,
-            "released what can not have been there"
-        );
+        // An iterator takes one message a call, and a hostile producer can go on for ever.
+        if !matches!(step, Step::TryMessages { .. }) {
+            assert!(moved <= CAPACITY_BYTES, "released more than fits");
+        }
         if run.damage.is_some() {
             assert_eq!(rx.peek_len().err(), run.damage);
         }
