@@ -177,12 +177,6 @@ impl<M: Memory> ConsumerCore<M> {
         }
     }
 
-    /// Writes a successor's or a starting consumer's counters.
-    pub(crate) fn store_progress(&mut self) {
-        self.released
-            .store(&self.memory, Role::Consumer, HEAD_STORE);
-    }
-
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.
     pub(crate) fn close(&mut self, session: u64) -> bool {
         super::leave_mark(

@@ -1,6 +1,6 @@
 //! Publishing: claim space, write payloads, make them visible with one store, say how far it goes.
 
-use super::order::{COMMIT_STORE, HEAD_LOAD, LAP_RELEASE, TAIL_STORE};
+use super::order::{COMMIT_STORE, HEAD_LOAD, LAP_RELEASE, TAIL_LOAD, TAIL_STORE};
 use super::parking::Waker;
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage, TrySendError};
@@ -280,11 +280,14 @@ impl<M: Memory> ProducerCore<M> {
         self.seal(pending, space, Commit::new(bytes, checksum));
     }
 
-    /// Writes a successor's or a starting producer's counters: the words of this role's page that
-    /// only a producer keeps.
+    /// Brings the tail along to where a successor continues. Without a step forward it stores
+    /// nothing: of two slots with one position nobody could tell which is the whole one.
     pub(crate) fn store_progress(&mut self) {
-        self.published
-            .store(&self.memory, Role::Producer, TAIL_STORE);
+        let stored = super::read_position(&self.memory, Role::Producer, TAIL_LOAD);
+        if stored != self.published.position {
+            self.published
+                .store(&self.memory, Role::Producer, TAIL_STORE);
+        }
     }
 
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.
