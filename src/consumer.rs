@@ -532,16 +532,13 @@ impl<T: Trust> Consumer<T> {
 
     /// The ring is empty: `Ok`, or `Closed` once for each producer that closed.
     fn nothing_there(&mut self) -> Result<(), TryRecvError> {
-        if !self.end.link.sees_close() {
-            return Ok(());
+        match self.end.core.drained(self.end.link.reported()) {
+            None => Ok(()),
+            Some(session) => {
+                self.end.link.report(session);
+                Err(TryRecvError::Closed)
+            }
         }
-        // "closed": everything published comes before the mark, so look once more.
-        let taken = self.end.core.begin();
-        if self.end.core.has_message(&taken) {
-            return Ok(());
-        }
-        self.end.link.report_close();
-        Err(TryRecvError::Closed)
     }
 
     /// Copies a record's payload to the start of a caller's buffer.

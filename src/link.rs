@@ -164,15 +164,13 @@ impl Link {
         }
     }
 
-    /// Whether the peer closed cleanly and that was not reported yet. No system call.
-    pub(crate) fn sees_close(&self) -> bool {
-        let (session, closed) = ring::read_session(&self.mapped, self.own.peer());
-        closed && session != self.reported
+    /// The peer's session whose end was reported last; zero for none.
+    pub(crate) const fn reported(&self) -> u64 {
+        self.reported
     }
 
-    /// Notes that the close which [`Link::sees_close`] saw is reported.
-    pub(crate) fn report_close(&mut self) {
-        let (session, _) = ring::read_session(&self.mapped, self.own.peer());
+    /// Notes that the end of a session is reported.
+    pub(crate) const fn report(&mut self, session: u64) {
         self.reported = session;
     }
 

@@ -144,6 +144,16 @@ impl<M: Memory> ConsumerCore<M> {
         self.memory.load_data(taken.end, COMMIT_LOAD) != EMPTY
     }
 
+    /// The session of a producer that closed and left nothing to take, unless it is `reported`.
+    pub(crate) fn drained(&self, reported: u64) -> Option<u64> {
+        let (session, closed) = super::read_session(&self.memory, Role::Producer);
+        if !closed || session == reported {
+            return None;
+        }
+        // "closed": everything published comes before the mark, so look once more.
+        (!self.has_message(&self.begin())).then_some(session)
+    }
+
     /// Copies a record's payload to `out`, exactly as long as the message, and checks the copy.
     #[inline]
     pub(crate) fn copy(&self, record: Record, out: &mut [u8]) -> Result<(), Corruption> {
