@@ -118,3 +118,60 @@ pub(crate) unsafe fn futex_wake(word: *const u64) {
     // a sleeper looks again by itself in any case.
     let _woken: Result<usize, Errno> = futex::wake(cell, futex::Flags::empty(), EVERYBODY);
 }
+
+/// Words that a test owns instead of mapping them: what the model is made of. Under loom they are
+/// loom's, which explores every order that the orderings allow.
+#[cfg(test)]
+pub(crate) mod owned {
+    #[cfg(not(loom))]
+    use core::sync::atomic::{AtomicU64, Ordering, fence as issue};
+    #[cfg(loom)]
+    use loom::sync::atomic::{AtomicU64, Ordering, fence as issue};
+
+    use crate::memory::{FenceKind, Strength};
+
+    /// One shared word.
+    #[derive(Debug)]
+    pub(crate) struct Cell(AtomicU64);
+
+    impl Cell {
+        /// A word that holds `value`.
+        pub(crate) fn new(value: u64) -> Self {
+            Self(AtomicU64::new(value))
+        }
+
+        /// As [`super::load`].
+        pub(crate) fn load(&self, strength: Strength) -> u64 {
+            self.0.load(match strength {
+                Strength::Acquire => Ordering::Acquire,
+                Strength::Relaxed | Strength::Release => Ordering::Relaxed,
+            })
+        }
+
+        /// As [`super::store`].
+        pub(crate) fn store(&self, value: u64, strength: Strength) {
+            let ordering = match strength {
+                Strength::Release => Ordering::Release,
+                Strength::Relaxed | Strength::Acquire => Ordering::Relaxed,
+            };
+            self.0.store(value, ordering);
+        }
+
+        /// The value that was stored last, as the kernel sees it when it compares a futex word. It
+        /// orders nothing.
+        #[cfg(loom)]
+        pub(crate) fn latest(&self) -> u64 {
+            self.0.fetch_add(0, Ordering::Relaxed)
+        }
+    }
+
+    /// As [`super::fence`].
+    pub(crate) fn fence(kind: FenceKind) {
+        match kind {
+            FenceKind::Acquire => issue(Ordering::Acquire),
+            FenceKind::Release => issue(Ordering::Release),
+            FenceKind::Light => {}
+            FenceKind::Full => issue(Ordering::SeqCst),
+        }
+    }
+}

@@ -5,8 +5,14 @@
 //! and bytes, and decides nothing.
 
 mod mapped;
+#[cfg(test)]
+mod model;
 
 pub(crate) use mapped::{Mapped, store_identity};
+#[cfg(test)]
+pub(crate) use model::Model;
+#[cfg(all(test, loom))]
+pub(crate) use model::{Side, Weak};
 
 use crate::layout::Word;
 
@@ -17,7 +23,7 @@ use crate::layout::Word;
 pub(crate) struct Order {
     /// Names the pair; the model weakens one side of a pair by this name.
     #[cfg_attr(
-        not(test),
+        not(all(test, loom)),
         expect(dead_code, reason = "read by the model, and by people")
     )]
     pub(crate) label: &'static str,
@@ -65,7 +71,7 @@ impl Order {
 pub(crate) struct Fence {
     /// Names the pair.
     #[cfg_attr(
-        not(test),
+        not(all(test, loom)),
         expect(dead_code, reason = "read by the model, and by people")
     )]
     pub(crate) label: &'static str,
@@ -81,7 +87,7 @@ pub(crate) enum FenceKind {
     /// Stores after it stay after everything before it.
     Release,
     /// Nothing for the processor: the compiler keeps order and the sleeper's `membarrier` does the
-    /// rest. The model, which has no `membarrier`, takes it as [`FenceKind::Full`].
+    /// rest. A model whose sleepers issue barriers takes it as [`FenceKind::Full`].
     Light,
     /// Stores before it are visible before loads after it.
     Full,

@@ -31,6 +31,13 @@
 //! | session | arriving side | the other | session | the rest of its page | `loom_session` |
 //! | lap | producer | observer | fence | a copy that was overwritten is seen to be | `loom_observer_lap` |
 //!
+//! Each test fails when either side of its label is weakened (`models`, in this folder). Of three
+//! labels that says less than of the others: a lost "ticket", "wake" or "mode" shows at once as a
+//! wake too early or a look that misses what it was promised, but it takes more for a lost wake. A
+//! ticket seen before the sleeper's look at `wake` is answered, on a processor that lets a load
+//! pass a later store, with a count that the sleeper then sleeps on. "wake" and "mode" stand in for
+//! each other (`loom_wake_or_mode`), and the barrier stands in for both.
+//!
 //! # What makes it fast, and why that is safe
 //!
 //! - The producer remembers the head it saw last and looks again only when it seems to be out of
@@ -48,10 +55,14 @@
 //! behind, and a successor walks the commit words from there to the first empty one.
 
 mod consumer;
+#[cfg(test)]
+mod models;
 mod observe;
 mod order;
 mod parking;
 mod producer;
+#[cfg(test)]
+mod properties;
 mod walk;
 
 pub(crate) use consumer::{ConsumerCore, Record, Taken};

@@ -1,0 +1,640 @@
+//! The protocol against a queue: random rings, messages, kills and restarts, one step at a time.
+//!
+//! The same kind of walk runs over the model with its tiny rings, where a side can be killed after
+//! any store, and over real mappings through the public ends. The seed is fixed and printed;
+//! `RINGDUCT_SEED` sets another one.
+#![cfg(not(loom))]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "small numbers, and a test may panic"
+)]
+
+use std::collections::VecDeque;
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+use super::{ConsumerCore, Geometry, ProducerCore};
+use crate::error::{TryRecvError, TrySendError};
+use crate::layout::{COMMIT_BYTES, Role, record_bytes, word};
+use crate::memory::{Memory, Model, Order};
+use crate::{Consumer, Options, Producer, Ring, recovery};
+
+/// Runs a property on `cases` inputs.
+fn check<S: Strategy>(cases: u32, inputs: S, property: impl Fn(S::Value)) {
+    let seed = std::env::var("RINGDUCT_SEED").map_or(0x5eed, |text| {
+        text.parse().expect("RINGDUCT_SEED is a number")
+    });
+    println!("RINGDUCT_SEED={seed}");
+    let mut runner = TestRunner::new(Config {
+        cases,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&inputs, |input| {
+        property(input);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Positions at and before the edges where arithmetic goes wrong.
+fn starts() -> impl Strategy<Value = u64> {
+    let edges = prop_oneof![0..1_u64, 1_u64 << 31..=1 << 31, 1_u64 << 32..=1 << 32];
+    let edges = prop_oneof![edges, 1_u64 << 63..=1 << 63, 0..1_u64];
+    (edges, 0..200_u64).prop_map(|(edge, words)| edge.wrapping_sub(8 * words))
+}
+
+/// Sets both roles of a ring that nobody uses to `position`.
+fn start_at(memory: &impl Memory, role: Role, position: u64) {
+    for slot in word::SLOTS {
+        memory.store(slot.position.of(role), position, Order::RELAXED);
+    }
+}
+
+/// What is in the ring, as the calls that succeeded say.
+#[derive(Debug)]
+struct Oracle {
+    queue: VecDeque<Vec<u8>>,
+    used_bytes: u64,
+    capacity_bytes: u64,
+    sent: u64,
+    taken: u64,
+}
+
+impl Oracle {
+    fn new(capacity_bytes: u64) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            used_bytes: 0,
+            capacity_bytes,
+            sent: 0,
+            taken: 0,
+        }
+    }
+
+    /// Whether `bytes` more fit behind `pending` bytes of unpublished records.
+    fn fits(&self, pending: u64, bytes: usize) -> bool {
+        let needed = record_bytes(bytes as u64) + COMMIT_BYTES;
+        self.used_bytes + pending + needed <= self.capacity_bytes
+    }
+
+    fn push(&mut self, message: Vec<u8>) {
+        self.used_bytes += record_bytes(message.len() as u64);
+        self.sent += 1;
+        self.queue.push_back(message);
+    }
+
+    fn extend(&mut self, messages: Vec<Vec<u8>>) {
+        for message in messages {
+            self.push(message);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let message = self.queue.pop_front()?;
+        self.used_bytes -= record_bytes(message.len() as u64);
+        self.taken += 1;
+        Some(message)
+    }
+}
+
+/// Bytes that differ from message to message and from place to place.
+fn payload(number: u64, bytes: usize) -> Vec<u8> {
+    (0..bytes as u64)
+        .map(|index| {
+            number
+                .wrapping_mul(31)
+                .wrapping_add(index * 7 + 1)
+                .to_le_bytes()[0]
+        })
+        .collect()
+}
+
+/// A step at the level of the protocol.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Pushes messages of these lengths and publishes what fits.
+    Send(Vec<usize>),
+    /// Claims, writes in two pieces, and commits so much of it, or abandons it.
+    Claim { bytes: usize, commit: Option<usize> },
+    /// Takes up to so many, reading or skipping them, and releases them or not.
+    Take {
+        count: usize,
+        reads: bool,
+        releases: bool,
+    },
+    /// A producer that is killed after so many stores of this batch.
+    KillProducer {
+        lengths: Vec<usize>,
+        stores: u64,
+        peer_is_live: bool,
+    },
+    /// A consumer that is killed after so many stores of the release of so many.
+    KillConsumer {
+        count: usize,
+        stores: u64,
+        peer_is_live: bool,
+    },
+}
+
+fn steps(longest: usize) -> impl Strategy<Value = Step> {
+    let lengths = || vec(0..=longest, 1..4);
+    prop_oneof![
+        4 => lengths().prop_map(Step::Send),
+        1 => (0..=longest, any::<bool>(), 0..=longest).prop_map(|(bytes, commits, part)| {
+            Step::Claim { bytes, commit: commits.then_some(part.min(bytes)) }
+        }),
+        4 => (1..5_usize, any::<bool>(), any::<bool>())
+            .prop_map(|(count, reads, releases)| Step::Take { count, reads, releases }),
+        2 => (lengths(), 0..24_u64, any::<bool>()).prop_map(|(lengths, stores, peer_is_live)| {
+            Step::KillProducer { lengths, stores, peer_is_live }
+        }),
+        1 => (1..4_usize, 0..4_u64, any::<bool>()).prop_map(|(count, stores, peer_is_live)| {
+            Step::KillConsumer { count, stores, peer_is_live }
+        }),
+    ]
+}
+
+/// Both ends of a modelled ring and what must be in it.
+struct Walk {
+    model: Model,
+    geometry: Geometry,
+    tx: ProducerCore<Model>,
+    rx: ConsumerCore<Model>,
+    oracle: Oracle,
+}
+
+impl Walk {
+    fn new(capacity_bytes: u64, checksummed: bool, start: u64) -> Self {
+        let model = Model::new(capacity_bytes);
+        for role in [Role::Producer, Role::Consumer] {
+            start_at(&model, role, start);
+        }
+        let geometry = Geometry::for_tests(capacity_bytes, checksummed);
+        Self {
+            tx: attach_producer(&model, geometry, true),
+            rx: attach_consumer(&model, geometry, true),
+            model,
+            geometry,
+            oracle: Oracle::new(capacity_bytes),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Send(lengths) => self.send(&lengths),
+            Step::Claim { bytes, commit } => self.claim(bytes, commit),
+            Step::Take {
+                count,
+                reads,
+                releases,
+            } => self.take(count, reads, releases),
+            Step::KillProducer {
+                lengths,
+                stores,
+                peer_is_live,
+            } => self.kill_producer(&lengths, stores, peer_is_live),
+            Step::KillConsumer {
+                count,
+                stores,
+                peer_is_live,
+            } => self.kill_consumer(count, stores, peer_is_live),
+        }
+        assert_eq!(self.tx.backlog_bytes(), self.oracle.used_bytes);
+        assert_eq!(self.rx.backlog_bytes(), self.oracle.used_bytes);
+        assert_eq!(self.tx.published().messages, self.oracle.sent);
+        assert_eq!(self.rx.released().messages, self.oracle.taken);
+    }
+
+    /// Pushes what fits and publishes it; returns the messages.
+    fn send_on(oracle: &Oracle, tx: &mut ProducerCore<Model>, lengths: &[usize]) -> Vec<Vec<u8>> {
+        let mut pending = tx.begin();
+        let mut bytes = 0;
+        let mut sent = Vec::new();
+        for (index, length) in lengths.iter().enumerate() {
+            let message = payload(oracle.sent + index as u64, *length);
+            match tx.push(&mut pending, &message) {
+                Ok(()) => {
+                    assert!(oracle.fits(bytes, *length), "no room was there");
+                    bytes += record_bytes(*length as u64);
+                    sent.push(message);
+                }
+                Err(error) => {
+                    assert_eq!(error, TrySendError::Full);
+                    assert!(!oracle.fits(bytes, *length), "room was there");
+                    break;
+                }
+            }
+        }
+        assert!(!tx.publish(pending), "nobody sleeps");
+        sent
+    }
+
+    fn send(&mut self, lengths: &[usize]) {
+        let sent = Self::send_on(&self.oracle, &mut self.tx, lengths);
+        self.oracle.extend(sent);
+    }
+
+    fn claim(&mut self, bytes: usize, commit: Option<usize>) {
+        let mut pending = self.tx.begin();
+        let Ok(space) = self.tx.claim(&pending, bytes as u64) else {
+            assert!(!self.oracle.fits(0, bytes), "room was there");
+            return;
+        };
+        let message = payload(self.oracle.sent, bytes);
+        let (first, last) = message.split_at(bytes / 2);
+        let offset = u32::try_from(first.len()).expect("small");
+        self.tx.write_at(space, offset, last);
+        self.tx.write_at(space, 0, first);
+        if let Some(length) = commit {
+            let short = u32::try_from(length).expect("small");
+            self.tx.seal_in_place(&mut pending, space, short);
+            assert!(!self.tx.publish(pending), "nobody sleeps");
+            self.oracle.push(message[..length].to_vec());
+        }
+    }
+
+    /// Reads or skips up to `count` messages and returns the run.
+    fn run_on(&self, rx: &ConsumerCore<Model>, count: usize, reads: bool) -> super::Taken {
+        let mut taken = rx.begin();
+        for index in 0..count {
+            let record = rx.next(&taken).expect("sound records");
+            assert_eq!(record.is_some(), index < self.oracle.queue.len());
+            let Some(record) = record else { break };
+            if reads {
+                let mut out = vec![0; record.message_bytes() as usize];
+                rx.copy(record, &mut out).expect("a sound copy");
+                assert_eq!(&out, &self.oracle.queue[index], "another message");
+            }
+            taken.add(record);
+        }
+        taken
+    }
+
+    fn take(&mut self, count: usize, reads: bool, releases: bool) {
+        let taken = self.run_on(&self.rx, count, reads);
+        if releases {
+            assert!(!self.rx.release(taken), "nobody sleeps");
+            for _ in 0..taken.messages() {
+                self.oracle.pop();
+            }
+        }
+    }
+
+    fn kill_producer(&mut self, lengths: &[usize], stores: u64, peer_is_live: bool) {
+        let doomed = self.model.killed_after(stores);
+        let mut doomed = attach_producer(&doomed, self.geometry, true);
+        let sent = Self::send_on(&self.oracle, &mut doomed, lengths);
+        let finished = doomed.memory().stores_left() > 0;
+        self.tx = attach_producer(&self.model, self.geometry, peer_is_live);
+        let arrived = self.tx.published().messages - self.oracle.sent;
+        let all = sent.len() as u64;
+        assert!(arrived == 0 || arrived == all, "half a batch");
+        assert!(arrived == all || !finished, "a published batch was lost");
+        if arrived > 0 {
+            self.oracle.extend(sent);
+        }
+    }
+
+    fn kill_consumer(&mut self, count: usize, stores: u64, peer_is_live: bool) {
+        let doomed = self.model.killed_after(stores);
+        let mut doomed = attach_consumer(&doomed, self.geometry, true);
+        let taken = self.run_on(&doomed, count, true);
+        doomed.release(taken);
+        let finished = doomed.memory().stores_left() > 0;
+        self.rx = attach_consumer(&self.model, self.geometry, peer_is_live);
+        let gone = self.rx.released().messages - self.oracle.taken;
+        assert!(gone == 0 || gone == taken.messages(), "half a release");
+        assert!(gone == taken.messages() || !finished, "a release was lost");
+        for _ in 0..gone {
+            self.oracle.pop();
+        }
+    }
+}
+
+fn attach_producer(model: &Model, geometry: Geometry, peer_is_live: bool) -> ProducerCore<Model> {
+    let recovered = recovery::producer(model, &geometry, peer_is_live);
+    let (published, head) = recovered.expect("a sound ring");
+    let mut core = ProducerCore::new(model.clone(), geometry, published, head, false);
+    core.store_progress();
+    core
+}
+
+fn attach_consumer(model: &Model, geometry: Geometry, peer_is_live: bool) -> ConsumerCore<Model> {
+    let recovered = recovery::consumer(model, &geometry, peer_is_live);
+    let released = recovered.expect("a sound ring");
+    ConsumerCore::new(model.clone(), geometry, released, false)
+}
+
+/// Goal: whatever is sent comes out, once, whole and in order, and refusals are right, over laps,
+/// kills between any two stores and restarts, from any starting position. Method: random walks over
+/// tiny rings, each step compared with a queue.
+#[test]
+fn the_protocol_is_a_queue() {
+    let rings = (0..4_u32, any::<bool>(), starts());
+    let inputs = rings.prop_flat_map(|(size, checksummed, start)| {
+        let capacity_bytes = 32_u64 << size;
+        let longest = usize::try_from(capacity_bytes - 16).expect("small");
+        vec(steps(longest), 1..60)
+            .prop_map(move |steps| (capacity_bytes, checksummed, start, steps))
+    });
+    check(
+        2000,
+        inputs,
+        |(capacity_bytes, checksummed, start, steps)| {
+            let mut walk = Walk::new(capacity_bytes, checksummed, start);
+            for step in steps {
+                walk.step(step);
+            }
+            walk.take(usize::MAX, true, true);
+            assert!(walk.oracle.queue.is_empty(), "a message was lost");
+        },
+    );
+}
+
+/// Goal: a kill after each single store of a batch, and of a release, leaves all or nothing, with
+/// the counters that belong to it. Method: every number of stores, batches of one to three, at
+/// every offset of a ring whose data is full of earlier laps.
+#[test]
+fn a_kill_after_any_store_leaves_all_or_nothing() {
+    for lengths in [&[8_usize][..], &[8, 0], &[3, 8, 0]] {
+        for stores in 0..16 {
+            for offset in 0..10 {
+                let mut walk = Walk::new(64, false, 0);
+                for _ in 0..offset {
+                    walk.step(Step::Send(vec![8]));
+                    walk.step(Step::Take {
+                        count: 1,
+                        reads: true,
+                        releases: true,
+                    });
+                }
+                walk.step(Step::KillProducer {
+                    lengths: lengths.to_vec(),
+                    stores,
+                    peer_is_live: offset % 2 == 0,
+                });
+                walk.step(Step::KillConsumer {
+                    count: 2,
+                    stores: stores % 4,
+                    peer_is_live: offset % 2 == 1,
+                });
+                walk.step(Step::Send(vec![1, 2]));
+                walk.take(usize::MAX, true, true);
+                assert!(walk.oracle.queue.is_empty(), "a message was lost");
+            }
+        }
+    }
+}
+
+/// Goal: whatever is in the other side's words, a call ends with a typed answer. Method: random
+/// values in the words that each end reads of the other, then every call; a panic fails the test.
+#[test]
+fn lies_end_in_typed_answers() {
+    let values = prop_oneof![
+        any::<u64>(),
+        0..200_u64,
+        any::<u64>().prop_map(|word| word & !7)
+    ];
+    let inputs = (values.clone(), values, 0..8_u64, any::<bool>());
+    check(4000, inputs, |(position, commit, at, checksummed)| {
+        let mut walk = Walk::new(64, checksummed, 0);
+        walk.step(Step::Send(vec![8, 8]));
+        let head = word::SLOTS[0].position.of(Role::Consumer);
+        walk.model.store(head, position, Order::RELAXED);
+        walk.model.store_data(8 * at, commit, Order::RELAXED);
+        // Room for it is there once the head is at the tail, and nowhere beyond.
+        let sent = walk.tx.send(&[0; 48]);
+        assert_eq!(sent.is_ok(), position == 32, "a head not bounded");
+        let mut taken = walk.rx.begin();
+        for _ in 0..10 {
+            let Ok(Some(record)) = walk.rx.next(&taken) else {
+                break;
+            };
+            assert!(
+                u64::from(record.message_bytes()) <= 48,
+                "a length not bounded"
+            );
+            let mut out = vec![0; record.message_bytes() as usize];
+            let _sound_or_not = walk.rx.copy(record, &mut out);
+            taken.add(record);
+        }
+        assert!(taken.messages() < 8, "a run that goes round the ring");
+        let _attached_or_not = recovery::producer(&walk.model, &walk.geometry, false);
+        let _attached_or_not = recovery::consumer(&walk.model, &walk.geometry, false);
+    });
+}
+
+/// A step of the public ends.
+#[derive(Clone, Debug)]
+enum Call {
+    Send(usize),
+    SendAll(Vec<usize>),
+    Claim { bytes: usize, commit: Option<usize> },
+    Recv,
+    RecvShort,
+    Peek,
+    Drain(usize),
+    Skip(usize),
+    SkipToLatest,
+    RestartProducer,
+    RestartConsumer,
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    let length = || prop_oneof![3 => 0..300_usize, 1 => 0..=8176_usize, 1 => 4080..=4080_usize];
+    prop_oneof![
+        4 => length().prop_map(Call::Send),
+        3 => vec(length(), 1..8).prop_map(Call::SendAll),
+        2 => (length(), any::<bool>(), length()).prop_map(|(bytes, commits, part)| {
+            Call::Claim { bytes, commit: commits.then_some(part.min(bytes)) }
+        }),
+        5 => (0..1_u8).prop_map(|_| Call::Recv),
+        1 => (0..1_u8).prop_map(|_| Call::RecvShort),
+        1 => (0..1_u8).prop_map(|_| Call::Peek),
+        2 => (1..9_usize).prop_map(Call::Drain),
+        1 => (1..3_usize).prop_map(Call::Skip),
+        1 => (0..1_u8).prop_map(|_| Call::SkipToLatest),
+        1 => (0..1_u8).prop_map(|_| Call::RestartProducer),
+        1 => (0..1_u8).prop_map(|_| Call::RestartConsumer),
+    ]
+}
+
+/// A real ring, its ends and what must be in it.
+struct Mapped {
+    ring: Ring,
+    tx: Option<Producer>,
+    rx: Option<Consumer>,
+    oracle: Oracle,
+}
+
+impl Mapped {
+    fn new(capacity_bytes: u64, checksummed: bool, start: u64) -> Self {
+        let options = Options::new()
+            .capacity_bytes(capacity_bytes)
+            .checksum(checksummed);
+        let ring = options.create_anonymous().expect("memory");
+        let (tx, rx) = (
+            ring.producer().expect("free"),
+            ring.consumer().expect("free"),
+        );
+        start_at(tx.end.core.memory(), Role::Producer, start);
+        start_at(rx.end.core.memory(), Role::Consumer, start);
+        drop((tx, rx));
+        Self {
+            tx: Some(ring.producer().expect("free")),
+            rx: Some(ring.consumer().expect("free")),
+            ring,
+            oracle: Oracle::new(capacity_bytes),
+        }
+    }
+
+    fn send(&mut self, bytes: usize) {
+        let message = payload(self.oracle.sent, bytes);
+        let tx = self.tx.as_mut().expect("attached");
+        let answer = tx.try_send(&message);
+        if bytes as u64 > self.oracle.capacity_bytes - 16 {
+            assert!(matches!(answer, Err(TrySendError::TooLong { .. })));
+        } else if self.oracle.fits(0, bytes) {
+            assert_eq!(answer, Ok(()));
+            self.oracle.push(message);
+        } else {
+            assert_eq!(answer, Err(TrySendError::Full));
+        }
+    }
+
+    fn send_all(&mut self, lengths: &[usize]) {
+        let messages: Vec<_> = (self.oracle.sent..)
+            .zip(lengths)
+            .map(|(number, length)| payload(number, *length))
+            .collect();
+        let tx = self.tx.as_mut().expect("attached");
+        let count = tx.try_send_all(&messages).unwrap_or(0);
+        for (index, message) in messages.into_iter().enumerate() {
+            let longest = self.oracle.capacity_bytes - 16;
+            let fits = message.len() as u64 <= longest && self.oracle.fits(0, message.len());
+            assert_eq!(index < count, fits, "as many as fit");
+            if !fits {
+                break;
+            }
+            self.oracle.push(message);
+        }
+    }
+
+    fn claim(&mut self, bytes: usize, commit: Option<usize>) {
+        let message = payload(self.oracle.sent, bytes);
+        let Ok(mut claim) = self.tx.as_mut().expect("attached").try_claim(bytes) else {
+            return;
+        };
+        let (first, last) = message.split_at(bytes / 3);
+        claim.write_at(first.len(), last).expect("it fits");
+        claim.write_at(0, first).expect("it fits");
+        if let Some(length) = commit {
+            claim.commit_len(length).expect("it fits");
+            self.oracle.push(message[..length].to_vec());
+        }
+    }
+
+    /// Receives one message; with a buffer one byte too short it must stay.
+    fn recv(&mut self, too_short: bool) {
+        let rx = self.rx.as_mut().expect("attached");
+        let Some(expected) = self.oracle.queue.front() else {
+            let answer = rx.try_recv(&mut []);
+            assert!(matches!(
+                answer,
+                Err(TryRecvError::Empty | TryRecvError::Closed)
+            ));
+            return;
+        };
+        if too_short && !expected.is_empty() {
+            let answer = rx.try_recv(&mut vec![0; expected.len() - 1]);
+            assert!(matches!(answer, Err(TryRecvError::BufferTooSmall { .. })));
+            return;
+        }
+        let mut out = vec![0; expected.len() + 1];
+        assert_eq!(rx.try_recv(&mut out), Ok(expected.len()));
+        out.truncate(expected.len());
+        assert_eq!(Some(out), self.oracle.pop());
+    }
+
+    fn peek(&mut self) {
+        let rx = self.rx.as_mut().expect("attached");
+        if let Some(expected) = self.oracle.queue.front() {
+            let mut out = vec![0; expected.len()];
+            assert_eq!(rx.peek(&mut out), Ok(expected.len()));
+            assert_eq!(&out, expected);
+        }
+    }
+
+    fn drain(&mut self, max: usize) {
+        let rx = self.rx.as_mut().expect("attached");
+        let oracle = &mut self.oracle;
+        let expected = max.min(oracle.queue.len());
+        let count = rx.drain(max, |message| {
+            assert_eq!(oracle.pop().as_deref(), Some(message));
+        });
+        assert_eq!(count.unwrap_or(0), expected);
+    }
+
+    fn skip(&mut self, max: usize) {
+        let rx = self.rx.as_mut().expect("attached");
+        let expected = max.min(self.oracle.queue.len());
+        assert_eq!(rx.skip(max).unwrap_or(0), expected);
+        (0..expected).for_each(|_| drop(self.oracle.pop()));
+    }
+
+    fn skip_to_latest(&mut self) {
+        let rx = self.rx.as_mut().expect("attached");
+        let expected = self.oracle.queue.len().saturating_sub(1);
+        assert_eq!(rx.skip_to_latest().unwrap_or(0), expected);
+        (0..expected).for_each(|_| drop(self.oracle.pop()));
+    }
+
+    fn call(&mut self, call: Call) {
+        match call {
+            Call::Send(bytes) => self.send(bytes),
+            Call::SendAll(lengths) => self.send_all(&lengths),
+            Call::Claim { bytes, commit } => self.claim(bytes, commit),
+            Call::Recv => self.recv(false),
+            Call::RecvShort => self.recv(true),
+            Call::Peek => self.peek(),
+            Call::Drain(max) => self.drain(max),
+            Call::Skip(max) => self.skip(max),
+            Call::SkipToLatest => self.skip_to_latest(),
+            Call::RestartProducer => {
+                self.tx = None;
+                self.tx = Some(self.ring.producer().expect("free"));
+            }
+            Call::RestartConsumer => {
+                self.rx = None;
+                self.rx = Some(self.ring.consumer().expect("free"));
+            }
+        }
+        let tx = self.tx.as_ref().expect("attached");
+        let rx = self.rx.as_ref().expect("attached");
+        assert_eq!(tx.backlog_bytes(), self.oracle.used_bytes);
+        assert_eq!(tx.totals().messages, self.oracle.sent);
+        assert_eq!(rx.totals().messages, self.oracle.taken);
+    }
+}
+
+/// Goal: the public ends over a real mapping are a queue too, with every way to send and to take,
+/// every refusal, and restarts of either side. Method: random walks over rings of one and two pages
+/// from starting positions at the edges of the number space.
+#[test]
+fn the_ends_are_a_queue() {
+    // Leases are taken and given back; a forked child of another test would keep them.
+    let _alone = crate::testing::alone();
+    let inputs = (0..2_u32, any::<bool>(), starts(), vec(calls(), 1..80));
+    check(150, inputs, |(size, checksummed, start, calls)| {
+        let mut ends = Mapped::new(4096 << size, checksummed, start);
+        for call in calls {
+            ends.call(call);
+        }
+        ends.drain(usize::MAX);
+        assert!(ends.oracle.queue.is_empty(), "a message was lost");
+    });
+}
