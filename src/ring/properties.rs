@@ -168,12 +168,12 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(capacity_bytes: u64, checksummed: bool, start: u64) -> Self {
+    fn new(geometry: Geometry, start: u64) -> Self {
+        let capacity_bytes = geometry.capacity_bytes;
         let model = Model::new(capacity_bytes);
         for role in [Role::Producer, Role::Consumer] {
             start_at(&model, role, start);
         }
-        let geometry = Geometry::for_tests(capacity_bytes, checksummed);
         Self {
             tx: attach_producer(&model, geometry, true),
             rx: attach_consumer(&model, geometry, true),
@@ -345,7 +345,8 @@ fn the_protocol_is_a_queue() {
         2000,
         inputs,
         |(capacity_bytes, checksummed, start, steps)| {
-            let mut walk = Walk::new(capacity_bytes, checksummed, start);
+            let geometry = Geometry::for_tests(capacity_bytes, checksummed);
+            let mut walk = Walk::new(geometry, start);
             for step in steps {
                 walk.step(step);
             }
@@ -363,7 +364,7 @@ fn a_kill_after_any_store_leaves_all_or_nothing() {
     for lengths in [&[8_usize][..], &[8, 0], &[3, 8, 0]] {
         for stores in 0..16 {
             for offset in 0..10 {
-                let mut walk = Walk::new(64, false, 0);
+                let mut walk = Walk::new(Geometry::for_tests(64, false), 0);
                 for _ in 0..offset {
                     walk.step(Step::Send(vec![8]));
                     walk.step(Step::Take {
@@ -399,33 +400,46 @@ fn lies_end_in_typed_answers() {
         0..200_u64,
         any::<u64>().prop_map(|word| word & !7)
     ];
-    let inputs = (values.clone(), values, 0..8_u64, any::<bool>());
-    check(4000, inputs, |(position, commit, at, checksummed)| {
-        let mut walk = Walk::new(64, checksummed, 0);
-        walk.step(Step::Send(vec![8, 8]));
-        let head = word::SLOTS[0].position.of(Role::Consumer);
-        walk.model.store(head, position, Order::RELAXED);
-        walk.model.store_data(8 * at, commit, Order::RELAXED);
-        // Room for it is there once the head is at the tail, and nowhere beyond.
-        let sent = walk.tx.send(&[0; 48]);
-        assert_eq!(sent.is_ok(), position == 32, "a head not bounded");
-        let mut taken = walk.rx.begin();
-        for _ in 0..10 {
-            let Ok(Some(record)) = walk.rx.next(&taken) else {
-                break;
-            };
-            assert!(
-                u64::from(record.message_bytes()) <= 48,
-                "a length not bounded"
+    let longest = prop_oneof![16..=16_u64, 48..=48_u64];
+    let inputs = (values.clone(), values, 0..8_u64, longest, any::<bool>());
+    check(
+        4000,
+        inputs,
+        |(position, commit, at, longest, checksummed)| {
+            let mut geometry = Geometry::for_tests(64, checksummed);
+            geometry.max_message_bytes = longest;
+            let mut walk = Walk::new(geometry, 0);
+            walk.step(Step::Send(vec![8, 8]));
+            let head = word::SLOTS[0].position.of(Role::Consumer);
+            walk.model.store(head, position, Order::RELAXED);
+            walk.model.store_data(8 * at, commit, Order::RELAXED);
+            // There is room already, or once the head is at the tail; a head beyond it is a lie.
+            let sent = walk
+                .tx
+                .send(&vec![0; usize::try_from(longest).expect("small")]);
+            assert_eq!(
+                sent.is_ok(),
+                longest == 16 || position == 32,
+                "head not bounded"
             );
-            let mut out = vec![0; record.message_bytes() as usize];
-            let _sound_or_not = walk.rx.copy(record, &mut out);
-            taken.add(record);
-        }
-        assert!(taken.messages() < 8, "a run that goes round the ring");
-        let _attached_or_not = recovery::producer(&walk.model, &walk.geometry, false);
-        let _attached_or_not = recovery::consumer(&walk.model, &walk.geometry, false);
-    });
+            let mut taken = walk.rx.begin();
+            for _ in 0..10 {
+                let Ok(Some(record)) = walk.rx.next(&taken) else {
+                    break;
+                };
+                assert!(
+                    u64::from(record.message_bytes()) <= longest,
+                    "a length not bounded"
+                );
+                let mut out = vec![0; record.message_bytes() as usize];
+                let _sound_or_not = walk.rx.copy(record, &mut out);
+                taken.add(record);
+            }
+            assert!(taken.messages() < 8, "a run that goes round the ring");
+            let _attached_or_not = recovery::producer(&walk.model, &walk.geometry, false);
+            let _attached_or_not = recovery::consumer(&walk.model, &walk.geometry, false);
+        },
+    );
 }
 
 /// A step of the public ends.
