@@ -5,6 +5,7 @@
 use core::time::Duration;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -19,6 +20,8 @@ struct Input {
     kind: Kind,
     seals: u8,
     consumer_first: bool,
+    /// Made while one end is attached and the other is not yet.
+    between: Vec<Edit>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -82,10 +85,14 @@ fuzz_target!(|input: Input| {
     match options.open(&location) {
         Ok(ring) => {
             assert_eq!(ring.capacity_bytes() + DATA_OFFSET, before.len() as u64);
-            use_both(&ring, &file, input.consumer_first);
+            use_both(&ring, &file, &input);
         }
-        Err(error) => check(&error),
+        Err(error) => {
+            check(&error);
+            assert!(before == image_of(&file), "refused, and yet written to");
+        }
     }
+    let before = image_of(&file);
     if let Err(error) = options.observe(&location) {
         check(&error);
         assert!(before == image_of(&file), "refused, and yet written to");
@@ -93,23 +100,30 @@ fuzz_target!(|input: Input| {
 });
 
 /// Attaches both ends and lets each do a little, whatever comes of it.
-fn use_both(ring: &Ring, file: &File, consumer_first: bool) {
+fn use_both(ring: &Ring, file: &File, input: &Input) {
     let before = image_of(file);
     let refused = |error: OpenError| {
         check(&error);
         assert!(before == image_of(file), "refused, and yet written to");
     };
-    let (tx, rx) = if consumer_first {
+    let (tx, rx) = if input.consumer_first {
         let rx = ring.consumer().map_err(refused);
+        tamper(file, &input.between);
         (ring.producer().map_err(|error| check(&error)), rx)
     } else {
         let tx = ring.producer().map_err(refused);
+        tamper(file, &input.between);
         (tx, ring.consumer().map_err(|error| check(&error)))
     };
     let observer = ring.observer().expect("whoever may write may look on");
     observer.peek_all().map_err(|error| error.to_string()).ok();
     assert!(!format!("{:?}", observer.snapshot()).is_empty());
     if let Ok(mut rx) = rx {
+        assert_eq!(
+            rx.totals().position % 8,
+            0,
+            "let in where no record can start"
+        );
         let taken = rx.drain(MOST_STEPS, |message| {
             assert!(message.len() <= LONGEST_BYTES)
         });
@@ -118,6 +132,11 @@ fn use_both(ring: &Ring, file: &File, consumer_first: bool) {
         assert!(rx.backlog_bytes() <= rx.capacity_bytes());
     }
     if let Ok(mut tx) = tx {
+        assert_eq!(
+            tx.totals().position % 8,
+            0,
+            "let in where no record can start"
+        );
         for length in [0, 100, LONGEST_BYTES, LONGEST_BYTES + 1] {
             let sent = tx.try_send(&payload(length, 1));
             assert_ne!(sent, Err(TrySendError::Forked));
@@ -127,6 +146,18 @@ fn use_both(ring: &Ring, file: &File, consumer_first: bool) {
         // What a producer that was let in has left must satisfy the next one.
         ring.producer().map_err(|error| check(&error)).ok();
     }
+}
+
+fn tamper(file: &File, edits: &[Edit]) {
+    if edits.is_empty() {
+        return;
+    }
+    let mut image = image_of(file);
+    for edit in edits.iter().take(MOST_STEPS) {
+        edit.apply_to(&mut image, 0);
+    }
+    file.write_all_at(&image, 0)
+        .expect("nobody sealed it against writing");
 }
 
 /// Only what is documented for a memory file that anybody may have written.

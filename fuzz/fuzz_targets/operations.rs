@@ -566,10 +566,7 @@ impl Run {
     fn observe(&self) {
         let found = self.observer.peek_all().expect("an intact ring");
         let found: Vec<_> = found.into_iter().map(|peeked| peeked.message).collect();
-        assert!(
-            found == Vec::from(self.model.queue.clone()),
-            "other messages than wait"
-        );
+        assert!(self.model.queue == found, "other messages than wait");
         if self.model.tail_is_behind {
             return;
         }
