@@ -768,3 +768,6 @@ fn check_file(object: &Object, identity: &Identity) -> Result<(), OpenError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
