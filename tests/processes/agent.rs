@@ -149,6 +149,7 @@ impl State {
                 self.recv(first.parse()?, count.parse()?, max.parse()?, how)
             }
             ["drain", first, max] => self.drain(first.parse()?, max.parse()?),
+            ["available", first, max] => self.available(first.parse()?, max.parse()?),
             ["time-out", ms] => self.time_out(ms.parse()?),
             ["peer"] => Ok(match (&self.tx, &self.rx) {
                 (Some(tx), _) => format!("{:?}", tx.peer_state()),
@@ -371,6 +372,21 @@ impl State {
                 Err(error) => return said(Err(error)),
             }
         }
+    }
+
+    /// Receives and checks what is there now, without waiting; answers with the number.
+    fn available(&mut self, first: u64, max: usize) -> Answer {
+        let rx = self.rx()?;
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        let mut next = first;
+        while rx.try_recv_vec(&mut found).is_ok() {
+            message::any(next, max, &mut expected);
+            if found != expected {
+                return Err(format!("message {next} is wrong").into());
+            }
+            next += 1;
+        }
+        Ok((next - first).to_string())
     }
 
     /// Waits in vain for `ms` milliseconds; the answer is how many passed at least.

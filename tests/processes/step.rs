@@ -80,6 +80,11 @@ fn at_every_store(what: (&str, &str, u64), checksum: &'static str, peer_lives: b
         let step = format!("step {operation} {role} {}", setup.place());
         let finished = killed_after(nth, calls, &step, &setup);
 
+        // What the dead producer published is out before its successor comes, and stays so.
+        let visible: Option<u64> = (victim_is_producer && peer_lives).then(|| {
+            let count = peer.ask(&format!("available {TAKEN} {LONGEST}"));
+            TAKEN + count.parse::<u64>().unwrap()
+        });
         let mut successor = setup.agent();
         successor.ask(role);
         if !peer_lives {
@@ -101,6 +106,7 @@ fn at_every_store(what: (&str, &str, u64), checksum: &'static str, peer_lives: b
         };
         let sent: u64 = tx.ask("totals").parse().unwrap();
         let taken: u64 = rx.ask("totals").parse().unwrap();
+        assert_eq!(visible.unwrap_or(sent), sent, "after store {nth}");
         let done = if victim_is_producer {
             sent - SENT
         } else {
