@@ -12,17 +12,16 @@
 use core::ffi::c_void;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
-use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::ptr::NonNull;
 use std::io;
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::sync::LocalPointer;
+
 /// The page of the process that made one last: of this one, or of an ancestor.
 ///
-/// Label `fork-page`: the release in the exchange makes the number in the page visible to the
-/// acquire of whoever loads its address.
-static CURRENT: AtomicPtr<u64> = AtomicPtr::new(ptr::null_mut());
+static CURRENT: LocalPointer = LocalPointer::null();
 
 /// What the page of a living owner holds; zero is what the kernel leaves in a child.
 const ALIVE: u64 = 1;
@@ -44,7 +43,7 @@ impl ForkToken {
     /// The token of this process. The first call in a process maps a page; later ones only look.
     pub(crate) fn get() -> io::Result<Self> {
         loop {
-            let current = CURRENT.load(Ordering::Acquire); // fork-page
+            let current = CURRENT.load();
             if let Some(word) = NonNull::new(current) {
                 let token = Self { word };
                 if token.is_owner() {
@@ -52,13 +51,7 @@ impl ForkToken {
                 }
             }
             let (page, word) = wiped_on_fork()?;
-            let published = CURRENT.compare_exchange(
-                current,
-                word.as_ptr(),
-                Ordering::AcqRel, // fork-page
-                Ordering::Acquire,
-            );
-            if published.is_ok() {
+            if CURRENT.replace(current, word.as_ptr()) {
                 // Tokens point into the page from now on: it stays as long as the process.
                 let _forever = ManuallyDrop::new(page);
                 return Ok(Self { word });

@@ -11,11 +11,11 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+use crate::attach::Ring;
 use crate::error::OpenError;
 use crate::location::Location;
 use crate::observer::Observer;
 use crate::options::Options;
-use crate::session::Ring;
 
 /// The byte that travels with the descriptor: a descriptor needs at least one to travel with.
 const MARK: u8 = b'R';

@@ -57,10 +57,13 @@
 )))]
 compile_error!("ringduct needs little-endian 64-bit Linux: its futex, membarrier and file locks");
 
+mod attach;
 mod batch;
 mod channel;
+mod checks;
 mod consumer;
 mod error;
+mod facts;
 mod flush;
 mod fork;
 mod handover;
@@ -97,6 +100,7 @@ pub mod format {}
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use attach::Ring;
 pub use batch::{Batch, Claim};
 pub use channel::{CallError, Channel, Client, Server};
 pub use consumer::Consumer;
@@ -115,7 +119,7 @@ pub use options::{HugePages, Options};
 pub use peer::{Holder, PeerState};
 pub use producer::Producer;
 pub use region::Backing;
-pub use session::{Ring, pair};
+pub use session::pair;
 pub use totals::Totals;
 pub use trusted::{Trust, Trusted, Untrusted, View};
 #[cfg(feature = "zerocopy")]

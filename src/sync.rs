@@ -11,7 +11,7 @@
     reason = "this is the door that the lint guards"
 )]
 
-use core::sync::atomic::{self, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{self, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 use rustix::io::Errno;
@@ -19,6 +19,29 @@ use rustix::thread::futex;
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::memory::{FenceKind, Strength};
+
+/// A pointer that threads of this process pass on; what it points to is visible with it (label
+/// `fork-page` on both sides).
+#[derive(Debug)]
+pub(crate) struct LocalPointer(AtomicPtr<u64>);
+
+impl LocalPointer {
+    /// Points to nothing.
+    pub(crate) const fn null() -> Self {
+        Self(AtomicPtr::new(core::ptr::null_mut()))
+    }
+
+    /// Where it points now.
+    pub(crate) fn load(&self) -> *mut u64 {
+        self.0.load(Ordering::Acquire) // fork-page
+    }
+
+    /// Lets it point to `next` if it still points to `current`.
+    pub(crate) fn replace(&self, current: *mut u64, next: *mut u64) -> bool {
+        let (won, lost) = (Ordering::AcqRel, Ordering::Acquire); // fork-page
+        self.0.compare_exchange(current, next, won, lost).is_ok()
+    }
+}
 
 /// Loads the word at `word`.
 ///

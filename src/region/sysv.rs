@@ -10,7 +10,6 @@
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{Ordering, fence};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
@@ -24,7 +23,9 @@ use super::names::{self, Medium, Place};
 use super::{Access, Backing, FileId, Fill, How, Object, shm, space_error, to_usize};
 use crate::error::OpenError;
 use crate::layout::{HEADER_READ_BYTES, UncheckedHeader};
+use crate::memory::FenceKind;
 use crate::options::{CreatePlan, HugePages, MapExtras};
+use crate::sync;
 
 /// Set in a segment's mode once it has been removed and lives only for those who have it attached.
 const DESTROYED: u32 = 0o1000;
@@ -90,7 +91,7 @@ impl Segment {
         // are read again behind a fence: whole words, so none is torn.
         // SAFETY: attached just above, readable, page-aligned, at least a page long.
         let _magic_first = unsafe { words.read_volatile() };
-        fence(Ordering::Acquire);
+        sync::fence(FenceKind::Acquire);
         let mut bytes = [0_u8; HEADER_READ_BYTES];
         for (index, chunk) in bytes.chunks_exact_mut(8).enumerate() {
             // SAFETY: as above; the header is 256 bytes, less than a page. Volatile, because the

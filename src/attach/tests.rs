@@ -4,10 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use super::*;
-use crate::PeerState;
 use crate::error::{RecvError, SendError, TryRecvError, TrySendError};
 use crate::testing::{alone, in_child};
 use crate::wait::Wait;
+use crate::{Location, PeerState, pair};
 
 fn ring() -> Ring {
     Options::new()

@@ -1,0 +1,411 @@
+//! An open ring, and taking an end of it, step by step.
+//!
+//! Register for barriers; take the attach lock; take the role; map; see in which state the ring is;
+//! recover what this role owns; write the hints; last, the session number. A process that dies
+//! anywhere in between leaves the role free and the words as they were, or this role's words
+//! brought forward, which its successor would do again with the same result.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::checks::{check_file, check_writable, refuse};
+use crate::consumer::Consumer;
+use crate::error::OpenError;
+use crate::fork::ForkToken;
+use crate::layout::{Identity, Role, word};
+use crate::link::{Link, LinkParts};
+use crate::memory::{Mapped, Memory, Order};
+use crate::observer::Observer;
+use crate::options::{MapExtras, Options};
+use crate::peer::{self, Myself};
+use crate::producer::Producer;
+use crate::region::{self, Access, Backing, Mapping, Object};
+use crate::ring::{ConsumerCore, Geometry, ProducerCore, SESSION_STORE, read_session};
+use crate::role::{self, AttachLock, Lease};
+use crate::{recovery, sync};
+
+/// A ring that is open and checked, with no role taken yet.
+///
+/// Take an end with [`Ring::producer`] or [`Ring::consumer`]; look on with [`Ring::observer`]. The
+/// ring itself can be dropped or kept; the ends do not need it.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    object: Arc<Object>,
+    identity: Identity,
+    extras: MapExtras,
+    attach_timeout: Duration,
+}
+
+impl Ring {
+    /// Checks what was opened against its real size and the options.
+    pub(crate) fn new(object: Object, options: &Options) -> Result<Self, OpenError> {
+        let total_bytes = object.total_bytes()?;
+        let header = object.read_header()?;
+        let checked = header.check(total_bytes, region::kernel_page_bytes());
+        let identity = checked.map_err(|fault| refuse(&object, fault, total_bytes))?;
+        options.check_existing(object.name(), &identity)?;
+        check_file(&object, &identity)?;
+        check_writable(&object, &identity)?;
+        Ok(Self {
+            object: Arc::new(object),
+            identity,
+            extras: options.map_extras(),
+            attach_timeout: options.attach_timeout_or_default(),
+        })
+    }
+
+    /// Takes the producer's role.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::RoleTaken`] with what the holder says of itself; [`OpenError::Busy`] when
+    /// another process keeps attaching; [`OpenError::NotFound`] when the ring was removed since it
+    /// was opened; [`OpenError::Cold`] and [`OpenError::Corrupt`] when what
+    /// the ring holds can not be relied on.
+    ///
+    /// ```
+    /// use ringduct::{OpenError, Options};
+    /// let ring = Options::new().create_anonymous()?;
+    /// let first = ring.producer()?;
+    /// let second = ring.producer().unwrap_err();
+    /// assert!(second.to_string().contains(&format!("pid {}", std::process::id())));
+    /// drop(first);
+    /// assert!(ring.producer().is_ok());
+    /// # Ok::<(), OpenError>(())
+    /// ```
+    pub fn producer(&self) -> Result<Producer, OpenError> {
+        self.attach_producer(None)
+    }
+
+    /// Takes the consumer's role.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::producer`].
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// let mut tx = ring.producer()?;
+    /// tx.send(b"kept")?;
+    /// drop(tx);
+    /// let mut rx = ring.consumer()?; // later, perhaps in another process
+    /// assert_eq!(rx.recv(&mut [0; 16])?, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn consumer(&self) -> Result<Consumer, OpenError> {
+        self.attach_consumer(None)
+    }
+
+    /// Maps the ring read-only, to look on.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// assert_eq!(ring.observer()?.snapshot().backlog_bytes, 0);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn observer(&self) -> Result<Observer, OpenError> {
+        let extras = MapExtras {
+            lock_memory: false,
+            prefault: false,
+            ..self.extras
+        };
+        let mapping = self
+            .object
+            .map(self.identity.shape, Access::Observe, extras)?;
+        let mapped = Mapped::new(Arc::new(mapping));
+        Ok(Observer::new(
+            Arc::clone(&self.object),
+            mapped,
+            self.identity,
+        ))
+    }
+
+    pub(crate) fn attach_producer(
+        &self,
+        mapping: Option<Arc<Mapping>>,
+    ) -> Result<Producer, OpenError> {
+        let attach = self.begin(Role::Producer, mapping)?;
+        let geometry = Geometry::new(&self.identity);
+        let recovered = recovery::producer(&attach.mapped, &geometry, attach.peer_is_live);
+        let (published, head) = recovered.map_err(|what| self.corrupt(what))?;
+        let (mapped, fences) = (attach.mapped.clone(), attach.fences);
+        let mut core = ProducerCore::new(mapped, geometry, published, head, fences);
+        core.store_progress();
+        let mut link = attach.finish(&self.object);
+        link.forget_past_endings(|| false);
+        Ok(Producer::from_parts(core, link))
+    }
+
+    pub(crate) fn attach_consumer(
+        &self,
+        mapping: Option<Arc<Mapping>>,
+    ) -> Result<Consumer, OpenError> {
+        let attach = self.begin(Role::Consumer, mapping)?;
+        let geometry = Geometry::new(&self.identity);
+        let recovered = recovery::consumer(&attach.mapped, &geometry, attach.peer_is_live);
+        let released = recovered.map_err(|what| self.corrupt(what))?;
+        let (mapped, fences) = (attach.mapped.clone(), attach.fences);
+        let core = ConsumerCore::new(mapped, geometry, released, fences);
+        let mut link = attach.finish(&self.object);
+        // An ending is news only to a consumer that still has something to take.
+        link.forget_past_endings(|| core.has_message(&core.begin()));
+        Ok(Consumer::from_parts(core, link))
+    }
+
+    /// Maps the ring with the options it was opened with.
+    pub(crate) fn map(&self, access: Access) -> Result<Mapping, OpenError> {
+        self.object.map(self.identity.shape, access, self.extras)
+    }
+
+    /// Everything up to the point where the role's own words are recovered.
+    fn begin(&self, role: Role, mapping: Option<Arc<Mapping>>) -> Result<Attach, OpenError> {
+        let name = self.object.name();
+        let failed = |error| OpenError::os(name, "prepare for forks", error);
+        let token = ForkToken::get().map_err(failed)?;
+        // Before the role is taken, so that no sleeper's barrier ever misses this publisher.
+        let fences = !sync::register_for_barriers();
+        let can_issue_barriers = sync::barrier_everywhere();
+        let lock = AttachLock::take(&self.object, self.attach_timeout)?;
+        self.object.check_still_there()?;
+        let lease = self.take_role(role)?;
+        let mapping = match mapping {
+            Some(shared) => shared,
+            None => Arc::new(self.map(Access::End(role))?),
+        };
+        let mapped = Mapped::new(mapping);
+        let peer_byte = role.peer().lock_byte();
+        let failed = |error| OpenError::os(name, "ask who holds the other role", error);
+        let peer_is_live = role::is_held(self.object.lock_fd(), peer_byte).map_err(failed)?;
+        let myself = Myself::ask();
+        self.check_boot(&mapped, peer_is_live, &myself)?;
+        let (last_session, _) = read_session(&mapped, role);
+        Ok(Attach {
+            role,
+            session: last_session.wrapping_add(1),
+            mapped,
+            lease,
+            token,
+            fences,
+            can_issue_barriers,
+            peer_is_live,
+            myself,
+            _lock: lock,
+        })
+    }
+
+    /// Takes the lock of a role. A holder that has closed already is on its way out: it leaves its
+    /// mark first and lets go of the role then, so it is waited for.
+    fn take_role(&self, role: Role) -> Result<Lease, OpenError> {
+        let deadline = Instant::now().checked_add(self.attach_timeout);
+        loop {
+            if let Some(lease) = Lease::try_take(&self.object, role.lock_byte())? {
+                return Ok(lease);
+            }
+            self.wait_for_leaver(role, deadline)?;
+        }
+    }
+
+    /// Waits a moment if the holder of a role has closed, and refuses otherwise.
+    fn wait_for_leaver(&self, role: Role, deadline: Option<Instant>) -> Result<(), OpenError> {
+        let mapping = self.look()?;
+        let (_, closed) = read_session(&mapping, role);
+        if closed && deadline.is_none_or(|end| Instant::now() < end) {
+            std::thread::sleep(Duration::from_micros(200));
+            return Ok(());
+        }
+        Err(OpenError::RoleTaken {
+            name: self.object.name().to_owned(),
+            role,
+            holder: Box::new(peer::read_holder(&mapping, role)),
+        })
+    }
+
+    /// Maps the ring for reading, for a moment.
+    fn look(&self) -> Result<Mapped, OpenError> {
+        let shape = self.identity.shape;
+        let mapping = self
+            .object
+            .map(shape, Access::Observe, MapExtras::default())?;
+        Ok(Mapped::new(Arc::new(mapping)))
+    }
+
+    /// Refuses a file ring that was last used under another boot.
+    fn check_boot(
+        &self,
+        mapped: &Mapped,
+        peer_is_live: bool,
+        myself: &Myself,
+    ) -> Result<(), OpenError> {
+        if peer_is_live || self.object.backing() != Backing::File {
+            return Ok(());
+        }
+        let is_other_boot = |role| {
+            let (session, _) = read_session(mapped, role);
+            session != 0 && peer::read_boot_id(mapped, role) != myself.boot_id
+        };
+        if is_other_boot(Role::Producer) || is_other_boot(Role::Consumer) {
+            return Err(self.cold("last used under another boot of the machine"));
+        }
+        Ok(())
+    }
+
+    fn cold(&self, why: &'static str) -> OpenError {
+        OpenError::Cold {
+            name: self.object.name().to_owned(),
+            why,
+        }
+    }
+
+    fn corrupt(&self, what: crate::error::Corruption) -> OpenError {
+        OpenError::corrupt(self.object.name(), what)
+    }
+
+    /// Opens a fresh descriptor of the ring, to hand to another process: over a Unix socket, or
+    /// inherited. The receiver opens it as [`Location::Fd`].
+    ///
+    /// A descriptor is fresh so that the receiver shares nothing with this process but the bytes;
+    /// close it here once it is handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InvalidOption`] for System V, which has no descriptors: hand over its key or
+    /// id. Otherwise what the kernel says.
+    pub fn descriptor(&self) -> Result<std::os::fd::OwnedFd, OpenError> {
+        self.object.fresh_description(false)
+    }
+
+    /// The same for reading only: enough for [`Options::observe`], and no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::descriptor`].
+    ///
+    /// ```
+    /// use ringduct::{Location, Options};
+    /// use std::os::fd::AsRawFd;
+    /// let ring = Options::new().create_memfd("orders")?;
+    /// let view = ring.read_only_descriptor()?;
+    /// let location = Location::Fd(view.as_raw_fd());
+    /// assert!(Options::new().observe(&location).is_ok());
+    /// assert!(Options::new().open(&location)?.producer().is_ok()); // the same user may reopen it
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn read_only_descriptor(&self) -> Result<std::os::fd::OwnedFd, OpenError> {
+        self.object.fresh_description(true)
+    }
+
+    /// Removes the ring's name, unless a role is held. Whoever has it open keeps what it has.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::RoleTaken`] while somebody holds a role; [`OpenError::NotFound`] when the name
+    /// is gone or means another file by now; [`OpenError::InvalidOption`] for a ring without a
+    /// name.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("x.ring"));
+    /// use ringduct::{OpenError, Options};
+    /// let ring = Options::new().create(&place)?;
+    /// let tx = ring.producer()?;
+    /// assert!(matches!(ring.remove(), Err(OpenError::RoleTaken { .. })));
+    /// drop(tx);
+    /// ring.remove()?;
+    /// assert!(matches!(Options::new().open(&place), Err(OpenError::NotFound { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove(&self) -> Result<(), OpenError> {
+        let _lock = AttachLock::take(&self.object, self.attach_timeout)?;
+        let deadline = Instant::now().checked_add(self.attach_timeout);
+        for role in [Role::Producer, Role::Consumer] {
+            let failed = |error| OpenError::os(self.object.name(), "ask who holds it", error);
+            while role::is_held(self.object.lock_fd(), role.lock_byte()).map_err(failed)? {
+                self.wait_for_leaver(role, deadline)?;
+            }
+        }
+        self.object.unlink()
+    }
+
+    /// Bytes of the data area: a power of two, and what was asked for or more.
+    pub const fn capacity_bytes(&self) -> u64 {
+        self.identity.shape.capacity_bytes()
+    }
+
+    /// Bytes of the longest message this ring takes.
+    pub const fn max_message_bytes(&self) -> u64 {
+        self.identity.max_message_bytes
+    }
+
+    /// Whether records carry checksums.
+    pub const fn checksum(&self) -> bool {
+        self.identity.checksummed()
+    }
+
+    /// The ring's own random id.
+    pub const fn uuid(&self) -> [u8; 16] {
+        self.identity.uuid
+    }
+
+    /// The tag its creator chose; zeros when none was chosen.
+    pub const fn application_tag(&self) -> [u8; 16] {
+        self.identity.application_tag
+    }
+
+    /// The name it was opened by.
+    pub fn name(&self) -> &str {
+        self.object.name()
+    }
+
+    /// What it is made of.
+    pub fn backing(&self) -> Backing {
+        self.object.backing()
+    }
+}
+
+/// An attach under way: the role is held, nothing is written yet.
+#[derive(Debug)]
+struct Attach {
+    role: Role,
+    session: u64,
+    mapped: Mapped,
+    lease: Lease,
+    token: ForkToken,
+    fences: bool,
+    can_issue_barriers: bool,
+    peer_is_live: bool,
+    myself: Myself,
+    _lock: AttachLock,
+}
+
+impl Attach {
+    /// Writes who is here; the session number last.
+    fn finish(self, object: &Arc<Object>) -> Link {
+        use word::fence_mode::{BARRIER, FENCE};
+        let put = |offset: crate::layout::Offset, value| {
+            self.mapped
+                .store(offset.of(self.role), value, Order::RELAXED);
+        };
+        put(word::PARKED, 0);
+        put(word::FENCE_MODE, if self.fences { FENCE } else { BARRIER });
+        self.myself.store(&self.mapped, self.role);
+        self.mapped
+            .store(word::SESSION.of(self.role), self.session, SESSION_STORE);
+        Link::new(LinkParts {
+            own: self.role,
+            session: self.session,
+            mapped: self.mapped,
+            lease: self.lease,
+            object: Arc::clone(object),
+            token: self.token,
+            can_issue_barriers: self.can_issue_barriers,
+            boot_id: self.myself.boot_id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
