@@ -265,7 +265,7 @@ impl Ring {
     }
 
     /// Opens a fresh descriptor of the ring, to hand to another process: over a Unix socket, or
-    /// inherited. The receiver opens it as [`Location::Fd`].
+    /// inherited. The receiver opens it as [`Location::Fd`](crate::Location::Fd).
     ///
     /// A descriptor is fresh so that the receiver shares nothing with this process but the bytes;
     /// close it here once it is handed over.
