@@ -24,13 +24,13 @@ pub(crate) const MIN_UNIT_BYTES: u64 = 4096;
 pub(crate) const MAX_CAPACITY_BYTES: u64 = 1 << 40;
 
 /// Low and high half of a word.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "taking halves is what this is for"
+)]
 pub(crate) const fn halves(word: u64) -> [u32; 2] {
-    let bytes = word.to_le_bytes();
-    let (low, high) = (bytes.first_chunk(), bytes.last_chunk());
-    match (low, high) {
-        (Some(low), Some(high)) => [u32::from_le_bytes(*low), u32::from_le_bytes(*high)],
-        _ => [0, 0], // eight bytes have two halves
-    }
+    [word as u32, (word >> 32) as u32]
 }
 
 /// Sizes of one ring, checked once and then copied about: never read again from shared memory.

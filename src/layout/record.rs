@@ -25,6 +25,7 @@ pub(crate) const EMPTY: u64 = 0;
 /// Bytes that a record with this payload takes.
 ///
 /// `message_bytes` is at most [`MAX_MESSAGE_BYTES`] wherever this is called, so nothing wraps.
+#[inline]
 pub(crate) const fn record_bytes(message_bytes: u64) -> u64 {
     let padded = message_bytes.wrapping_add(ALIGN_BYTES - 1) & !(ALIGN_BYTES - 1);
     padded.wrapping_add(COMMIT_BYTES)
@@ -61,12 +62,14 @@ impl Commit {
     }
 
     /// The stored form: never [`EMPTY`], because the length is stored plus one.
+    #[inline]
     pub(crate) const fn encode(self) -> u64 {
         let length = (self.message_bytes as u64).wrapping_add(1); // at most 2^32 - 15
         length | ((self.checksum as u64) << 32)
     }
 
     /// Bounds a word from shared memory before anything is computed from it.
+    #[inline]
     pub(crate) const fn decode(
         word: u64,
         longest_bytes: u64,

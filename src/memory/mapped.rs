@@ -37,7 +37,10 @@ pub(crate) struct Mapped {
     producer: *mut u8,
     consumer: *mut u8,
     data: *mut u8,
-    capacity_bytes: u64,
+    /// The capacity less one: takes a position to its offset.
+    mask: u64,
+    /// The same for the word at or before a position.
+    word_mask: u64,
     mapping: Arc<Mapping>,
 }
 
@@ -48,11 +51,13 @@ unsafe impl Send for Mapped {}
 impl Mapped {
     /// Takes the addresses from a mapping.
     pub(crate) fn new(mapping: Arc<Mapping>) -> Self {
+        let mask = mapping.shape().capacity_bytes().wrapping_sub(1);
         Self {
             producer: mapping.page(Page::Producer),
             consumer: mapping.page(Page::Consumer),
             data: mapping.data(),
-            capacity_bytes: mapping.shape().capacity_bytes(),
+            mask,
+            word_mask: mask & !7,
             mapping,
         }
     }
@@ -82,7 +87,7 @@ impl Mapped {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "two instructions")]
     pub(crate) fn data(&self, position: u64) -> *mut u8 {
-        let offset = position & self.capacity_bytes.wrapping_sub(1);
+        let offset = position & self.mask;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "usize has 64 bits, see lib.rs"
@@ -96,7 +101,7 @@ impl Mapped {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "three instructions")]
     fn data_word(&self, position: u64) -> *mut u64 {
-        self.data(position & !7).cast()
+        self.data(position & self.word_mask).cast()
     }
 
     /// Sleeps on a word of a role's page: see [`sync::futex_wait`].
@@ -111,18 +116,13 @@ impl Mapped {
         unsafe { sync::futex_wake(self.word(word)) };
     }
 
-    /// Shortens a length to what is mapped. The protocol never asks for more; a slip in it must
-    /// not become an access outside.
+    /// Whether a copy of so many bytes stays inside what is mapped. The protocol never asks for
+    /// more; a slip in it must not become an access outside.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "one comparison")]
-    fn clamp(&self, bytes: usize) -> usize {
-        debug_assert!(bytes as u64 <= self.capacity_bytes, "a copy fits the ring");
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "usize has 64 bits, see lib.rs"
-        )]
-        let capacity = self.capacity_bytes as usize;
-        bytes.min(capacity)
+    fn fits(&self, bytes: usize) -> bool {
+        debug_assert!((bytes as u64) <= self.mask, "a copy fits the ring");
+        (bytes as u64) <= self.mask
     }
 }
 
@@ -169,10 +169,10 @@ impl Memory for Mapped {
 
     #[inline(always)]
     fn copy_in(&self, position: u64, bytes: &[u8]) {
-        let length = self.clamp(bytes.len());
-        let Some(bytes) = bytes.get(..length) else {
+        let length = bytes.len();
+        if !self.fits(length) {
             return;
-        };
+        }
         let mut to = self.data_word(position);
         let mut rest = bytes;
         #[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]
@@ -208,10 +208,10 @@ impl Memory for Mapped {
 
     #[inline(always)]
     fn copy_out(&self, position: u64, out: &mut [u8]) {
-        let length = self.clamp(out.len());
-        let Some(out) = out.get_mut(..length) else {
+        let length = out.len();
+        if !self.fits(length) {
             return;
-        };
+        }
         let mut from = self.data_word(position).cast_const();
         let mut rest = out;
         #[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]

@@ -173,7 +173,8 @@ impl<M: Memory> ConsumerCore<M> {
             .advance(taken.end, taken.messages, taken.bytes);
         self.released
             .store(&self.memory, Role::Consumer, HEAD_STORE);
-        self.waker.due(&self.memory, self.released.position)
+        self.waker
+            .due(&self.memory, Role::Producer, self.released.position)
     }
 
     /// Bytes between the head and the producer's tail, commit words and padding included.

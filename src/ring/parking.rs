@@ -66,9 +66,9 @@ impl Waker {
     /// Steps W2 to W4, after a store that the peer may wait for. `true`: the futex must be woken.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "three instructions of the hot path")]
-    pub(crate) fn due(&mut self, memory: &impl Memory, reached: u64) -> bool {
+    pub(crate) fn due(&mut self, memory: &impl Memory, peer: Role, reached: u64) -> bool {
         memory.fence(if self.fences { PARK_FULL } else { PARK_LIGHT });
-        let ticket = memory.load(word::PARKED.of(self.own.peer()), TICKET_LOAD);
+        let ticket = memory.load(word::PARKED.of(peer), TICKET_LOAD);
         if ticket == 0 {
             return false;
         }

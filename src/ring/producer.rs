@@ -186,7 +186,8 @@ impl<M: Memory> ProducerCore<M> {
             .advance(pending.end, pending.messages, pending.bytes);
         self.published
             .store(&self.memory, Role::Producer, TAIL_STORE);
-        self.waker.due(&self.memory, self.published.position)
+        self.waker
+            .due(&self.memory, Role::Consumer, self.published.position)
     }
 
     /// Whether a message of `message_bytes` fits now, as far as the consumer has published its
