@@ -234,10 +234,15 @@ impl Observer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn peek(&self, position: u64) -> Result<Option<Peeked>, Corruption> {
-        let tail = ring::read_position(&self.mapped, Role::Producer, ring::TAIL_LOAD);
-        if !crate::position::at_or_after(tail, position) {
-            return Ok(None); // beyond the tail lie words of earlier laps
+        if ring::may_be_published(&self.mapped, &self.geometry, position) {
+            self.peek_reached(position)
+        } else {
+            Ok(None)
         }
+    }
+
+    /// Copies the message at a position that was reached from record to record.
+    fn peek_reached(&self, position: u64) -> Result<Option<Peeked>, Corruption> {
         let mut message = Vec::new();
         let record = ring::peek_at(&self.mapped, &self.geometry, position & !7, &mut message)?;
         Ok(record.map(|record| Peeked {
@@ -267,7 +272,7 @@ impl Observer {
         let mut at = start;
         // Never round the ring: a live pair could keep this going for ever.
         while at.wrapping_sub(start) < self.geometry.capacity_bytes {
-            if let Some(peeked) = self.peek(at)? {
+            if let Some(peeked) = self.peek_reached(at)? {
                 at = peeked.next_position;
                 found.push(peeked);
                 continue;

@@ -66,7 +66,7 @@ mod properties;
 mod walk;
 
 pub(crate) use consumer::{ConsumerCore, Record, Taken};
-pub(crate) use observe::{RoleSnapshot, peek_at, role_snapshot};
+pub(crate) use observe::{RoleSnapshot, may_be_published, peek_at, role_snapshot};
 pub(crate) use order::{
     CLOSED_LOAD, CLOSED_STORE, HEAD_LOAD, SESSION_LOAD, SESSION_STORE, TAIL_LOAD,
 };

@@ -35,6 +35,24 @@ pub(crate) fn role_snapshot(memory: &impl Memory, role: Role) -> RoleSnapshot {
     }
 }
 
+/// Whether a published record may start at `at`: not beyond the tail, where words of earlier laps
+/// lie, unless a chain of records leads there from the tail, which may be one publish behind.
+pub(crate) fn may_be_published(memory: &impl Memory, geometry: &Geometry, at: u64) -> bool {
+    let tail = read_position(memory, Role::Producer, TAIL_LOAD);
+    let mut reached = tail;
+    while !position::at_or_after(reached, at) {
+        let word = memory.load_data(reached, COMMIT_LOAD);
+        match geometry.record(reached, word) {
+            Ok(record) if word != EMPTY => reached = record.end(),
+            _ => return false,
+        }
+        if position::distance(tail, reached) > geometry.capacity_bytes {
+            return false; // no publish is longer
+        }
+    }
+    position::at_or_after(tail, at) || reached == at
+}
+
 /// Copies the record at `at` to `out`, if it is published and was not overwritten meanwhile.
 ///
 /// `None`: nothing is published there, or the consumer has passed it; look at the head again.
