@@ -274,6 +274,14 @@ impl Ring {
     ///
     /// [`OpenError::InvalidOption`] for System V, which has no descriptors: hand over its key or
     /// id. Otherwise what the kernel says.
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    /// let ring = ringduct::Options::new().create_memfd("orders")?;
+    /// let (first, second) = (ring.descriptor()?, ring.descriptor()?);
+    /// assert_ne!(first.as_raw_fd(), second.as_raw_fd());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn descriptor(&self) -> Result<std::os::fd::OwnedFd, OpenError> {
         self.object.fresh_description(false)
     }
@@ -331,36 +339,80 @@ impl Ring {
     }
 
     /// Bytes of the data area: a power of two, and what was asked for or more.
+    ///
+    /// ```
+    /// let options = ringduct::Options::new().capacity_at_least_bytes(5000);
+    /// assert_eq!(options.create_anonymous()?.capacity_bytes(), 8192);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn capacity_bytes(&self) -> u64 {
         self.identity.shape.capacity_bytes()
     }
 
     /// Bytes of the longest message this ring takes.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// assert_eq!(ring.max_message_bytes(), 4080);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn max_message_bytes(&self) -> u64 {
         self.identity.max_message_bytes
     }
 
     /// Whether records carry checksums.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().checksum(true).create_anonymous()?;
+    /// assert!(ring.checksum());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn checksum(&self) -> bool {
         self.identity.checksummed()
     }
 
     /// The ring's own random id.
+    ///
+    /// ```
+    /// let one = ringduct::Options::new().create_anonymous()?;
+    /// let other = ringduct::Options::new().create_anonymous()?;
+    /// assert_ne!(one.uuid(), other.uuid());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn uuid(&self) -> [u8; 16] {
         self.identity.uuid
     }
 
     /// The tag its creator chose; zeros when none was chosen.
+    ///
+    /// ```
+    /// let tag = *b"orders version 3";
+    /// let ring = ringduct::Options::new().application_tag(tag).create_anonymous()?;
+    /// assert_eq!(ring.application_tag(), tag);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn application_tag(&self) -> [u8; 16] {
         self.identity.application_tag
     }
 
     /// The name it was opened by.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// assert_eq!(ring.name(), "anonymous");
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn name(&self) -> &str {
         self.object.name()
     }
 
     /// What it is made of.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// assert_eq!(ring.backing(), ringduct::Backing::Anonymous);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn backing(&self) -> Backing {
         self.object.backing()
     }

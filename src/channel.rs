@@ -287,6 +287,15 @@ pub struct Client<T: Trust = Untrusted> {
 
 impl<T: Trust> Client<T> {
     /// Makes a client of the producer of one ring and the consumer of another.
+    ///
+    /// ```
+    /// let (requests, _) = ringduct::pair(4096)?;
+    /// let (_, replies) = ringduct::pair(4096)?;
+    /// let client = ringduct::Client::from_ends(requests, replies);
+    /// let (requests, _replies) = client.into_ends();
+    /// assert_eq!(requests.totals().messages, 0);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn from_ends(requests: Producer<T>, replies: Consumer<T>) -> Self {
         Self {
             requests,
@@ -390,6 +399,14 @@ pub struct Server<T: Trust = Untrusted> {
 
 impl<T: Trust> Server<T> {
     /// Makes a server of the producer of one ring and the consumer of another.
+    ///
+    /// ```
+    /// let (replies, _) = ringduct::pair(4096)?;
+    /// let (_, requests) = ringduct::pair(4096)?;
+    /// let server = ringduct::Server::from_ends(replies, requests);
+    /// assert_eq!(server.max_reply_bytes(), 4072);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn from_ends(replies: Producer<T>, requests: Consumer<T>) -> Self {
         Self {
             replies,

@@ -102,11 +102,25 @@ impl<T: Trust> Producer<T> {
     }
 
     /// The name the ring was opened by.
+    ///
+    /// ```
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.name(), "anonymous");
+    /// assert_eq!(rx.name(), tx.name());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn name(&self) -> &str {
         self.end.link.object().name()
     }
 
     /// What the ring is made of.
+    ///
+    /// ```
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.backing(), ringduct::Backing::Anonymous);
+    /// assert_eq!(rx.backing(), tx.backing());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn backing(&self) -> Backing {
         self.end.link.object().backing()
     }
@@ -205,11 +219,25 @@ impl<T: Trust> Consumer<T> {
     }
 
     /// The name the ring was opened by.
+    ///
+    /// ```
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.name(), "anonymous");
+    /// assert_eq!(rx.name(), tx.name());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn name(&self) -> &str {
         self.end.link.object().name()
     }
 
     /// What the ring is made of.
+    ///
+    /// ```
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// assert_eq!(tx.backing(), ringduct::Backing::Anonymous);
+    /// assert_eq!(rx.backing(), tx.backing());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn backing(&self) -> Backing {
         self.end.link.object().backing()
     }

@@ -48,6 +48,13 @@ pub struct ByteWriter<T: Trust = Untrusted> {
 
 impl<T: Trust> ByteWriter<T> {
     /// Wraps a producer.
+    ///
+    /// ```
+    /// let (tx, _rx) = ringduct::pair(4096)?;
+    /// let writer = ringduct::ByteWriter::new(tx);
+    /// assert_eq!(writer.get_ref().totals().bytes, 0);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn new(producer: Producer<T>) -> Self {
         // A quarter of the ring, so that one side can fill while the other empties.
         let bytes = (producer.capacity_bytes() / 4)
@@ -86,6 +93,14 @@ impl<T: Trust> ByteWriter<T> {
     }
 
     /// The producer inside, to set how it waits or to send a message of one's own.
+    ///
+    /// ```
+    /// let (tx, _rx) = ringduct::pair(4096)?;
+    /// let mut writer = ringduct::ByteWriter::new(tx);
+    /// writer.get_mut().set_wait(ringduct::Wait::Spin);
+    /// assert_eq!(writer.get_mut().send(b"a message"), Ok(()));
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn get_mut(&mut self) -> &mut Producer<T> {
         &mut self.producer
     }
@@ -157,6 +172,14 @@ pub struct ByteReader<T: Trust = Untrusted> {
 
 impl<T: Trust> ByteReader<T> {
     /// Wraps a consumer.
+    ///
+    /// ```
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let reader = ringduct::ByteReader::new(rx);
+    /// assert!(!reader.is_ended());
+    /// # drop(tx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn new(consumer: Consumer<T>) -> Self {
         Self {
             consumer,
@@ -188,6 +211,16 @@ impl<T: Trust> ByteReader<T> {
     }
 
     /// Whether the stream has ended: the producer closed and everything was read.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let mut reader = ringduct::ByteReader::new(rx);
+    /// drop(tx);
+    /// assert_eq!(reader.read(&mut [0; 8])?, 0);
+    /// assert!(reader.is_ended());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_ended(&self) -> bool {
         self.ended
     }

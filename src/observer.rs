@@ -287,41 +287,97 @@ impl Observer {
     }
 
     /// Bytes of the data area.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// let observer = ring.observer()?;
+    /// assert_eq!(observer.capacity_bytes(), 4096);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn capacity_bytes(&self) -> u64 {
         self.geometry.capacity_bytes
     }
 
     /// Bytes of the longest message this ring takes.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// let observer = ring.observer()?;
+    /// assert_eq!(observer.max_message_bytes(), 4080);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn max_message_bytes(&self) -> u64 {
         self.geometry.max_message_bytes
     }
 
     /// The ring's own random id.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// let observer = ring.observer()?;
+    /// assert_eq!(observer.uuid(), ring.uuid());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn uuid(&self) -> [u8; 16] {
         self.identity.uuid
     }
 
     /// The tag its creator chose; zeros when none was chosen.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// let observer = ring.observer()?;
+    /// assert_eq!(observer.application_tag(), [0; 16]);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn application_tag(&self) -> [u8; 16] {
         self.identity.application_tag
     }
 
     /// Whether records carry checksums.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// let observer = ring.observer()?;
+    /// assert!(!observer.checksum());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn checksum(&self) -> bool {
         self.identity.checksummed()
     }
 
     /// When the ring was made, nanoseconds since 1970 by its creator's wall clock.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// let observer = ring.observer()?;
+    /// assert!(observer.created_unix_ns() > 1_700_000_000_000_000_000); // after 2023
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn created_unix_ns(&self) -> u64 {
         self.identity.created_unix_ns
     }
 
     /// The name it was opened by.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// let observer = ring.observer()?;
+    /// assert_eq!(observer.name(), ring.name());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn name(&self) -> &str {
         self.object.name()
     }
 
     /// What it is made of.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().capacity_bytes(4096).create_anonymous()?;
+    /// let observer = ring.observer()?;
+    /// assert_eq!(observer.backing(), ring.backing());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn backing(&self) -> Backing {
         self.object.backing()
     }

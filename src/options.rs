@@ -73,6 +73,12 @@ pub struct Options {
 
 impl Options {
     /// Nothing given: every default holds, and every existing ring is accepted.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().create_anonymous()?;
+    /// assert_eq!(ring.capacity_bytes(), 1 << 20);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -80,6 +86,13 @@ impl Options {
     /// Sets the bytes of the data area exactly: a power of two, at least one page (4096 bytes on
     /// most machines), at most 2^40. Without it a ring gets 1 MiB, or one huge page if that is
     /// more. An existing ring must have exactly this capacity.
+    ///
+    /// ```
+    /// let options = ringduct::Options::new();
+    /// assert_eq!(options.clone().capacity_bytes(8192).create_anonymous()?.capacity_bytes(), 8192);
+    /// assert!(options.capacity_bytes(5000).create_anonymous().is_err());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.capacity_bytes = Some(bytes);
         self
@@ -87,6 +100,12 @@ impl Options {
 
     /// Asks for at least this many bytes of data area, 0 to 2^40: a new ring gets the next allowed
     /// power of two, which it reports, and an existing ring must have as many or more.
+    ///
+    /// ```
+    /// let options = ringduct::Options::new().capacity_at_least_bytes(5000);
+    /// assert_eq!(options.create_anonymous()?.capacity_bytes(), 8192);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn capacity_at_least_bytes(mut self, bytes: u64) -> Self {
         self.capacity_at_least_bytes = Some(bytes);
         self
@@ -95,6 +114,12 @@ impl Options {
     /// Sets the permission bits of a new ring: within `0o777`, with reading and writing for the
     /// owner. The default is `0o600`, and the umask has no say. Not compared with an existing
     /// ring. Bits for running a program are dropped for memory files and System V.
+    ///
+    /// ```
+    /// assert!(ringduct::Options::new().mode(0o640).create_anonymous().is_ok());
+    /// assert!(ringduct::Options::new().mode(0o400).create_anonymous().is_err()); // not writable
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = Some(mode);
         self
@@ -102,6 +127,12 @@ impl Options {
 
     /// Maps every page while attaching, so that no first use of a page costs a fault later. Off by
     /// default. Needs Linux 5.14. On a file this marks every writable page as changed once.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().prefault(true).create_anonymous()?;
+    /// assert!(ring.producer().is_ok());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.prefault = Some(prefault);
         self
@@ -109,6 +140,13 @@ impl Options {
 
     /// Chooses the pages; [`HugePages::Never`] by default. [`HugePages::Always`] refuses an
     /// existing ring that was made with ordinary pages.
+    ///
+    /// ```
+    /// use ringduct::HugePages;
+    /// let ring = ringduct::Options::new().huge_pages(HugePages::Try).create_anonymous()?;
+    /// assert!(ring.producer().is_ok());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn huge_pages(mut self, huge_pages: HugePages) -> Self {
         self.huge_pages = Some(huge_pages);
         self
@@ -116,6 +154,12 @@ impl Options {
 
     /// Keeps this process's mapping of the ring in memory, never swapped out. Off by default.
     /// Counts header and capacity against the memlock limit of the process.
+    ///
+    /// ```
+    /// let options = ringduct::Options::new().capacity_bytes(4096).lock_memory(true);
+    /// assert!(options.create_anonymous()?.producer().is_ok());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn lock_memory(mut self, lock_memory: bool) -> Self {
         self.lock_memory = Some(lock_memory);
         self
@@ -123,6 +167,16 @@ impl Options {
 
     /// Names the user id that must own an existing ring; the caller's effective user id by
     /// default. Whoever owns the ring can corrupt it: name only whom you trust to that extent.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("x.ring"));
+    /// use ringduct::{OpenError, Options};
+    /// Options::new().create(&place)?;
+    /// let another = Options::new().owner(54321).open(&place).unwrap_err();
+    /// assert!(matches!(another, OpenError::WrongOwner { expected: 54321, .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn owner(mut self, uid: u32) -> Self {
         self.owner = Some(uid);
         self
@@ -130,6 +184,12 @@ impl Options {
 
     /// Sets the longest message, in bytes: from 1 to the capacity less 16, and at most 2^32 - 16,
     /// which is also the default. An existing ring must have exactly this limit.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().max_message_bytes(100).create_anonymous()?;
+    /// assert!(ring.producer()?.try_send(&[0; 101]).is_err());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn max_message_bytes(mut self, bytes: u64) -> Self {
         self.max_message_bytes = Some(bytes);
         self
@@ -137,6 +197,16 @@ impl Options {
 
     /// Marks a new ring with 16 bytes of the application's choice, so that two programs notice
     /// when they mean different things; all zero by default. An existing ring must carry the same.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let place = ringduct::Location::from(dir.path().join("x.ring"));
+    /// use ringduct::Options;
+    /// Options::new().application_tag(*b"orders version 3").create(&place)?;
+    /// let other = Options::new().application_tag(*b"orders version 4");
+    /// assert!(other.open(&place).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn application_tag(mut self, tag: [u8; 16]) -> Self {
         self.application_tag = Some(tag);
         self
@@ -144,6 +214,12 @@ impl Options {
 
     /// Chooses whether every record of a new ring carries a checksum that receivers verify. Off by
     /// default. An existing ring must agree.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().checksum(true).create_anonymous()?;
+    /// assert!(ring.checksum());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn checksum(mut self, checksum: bool) -> Self {
         self.checksum = Some(checksum);
         self
@@ -152,6 +228,13 @@ impl Options {
     /// Bounds the wait for another process that is attaching at this moment: 5 seconds by default;
     /// zero tries once; [`Duration::MAX`] waits for ever. Never bounds the wait for a role: a role
     /// that is taken is refused at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let options = ringduct::Options::new().attach_timeout(Duration::ZERO);
+    /// assert!(options.create_anonymous()?.producer().is_ok());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn attach_timeout(mut self, timeout: Duration) -> Self {
         self.attach_timeout = Some(timeout);
         self

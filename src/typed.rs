@@ -53,6 +53,15 @@ impl<M, T: Trust> fmt::Debug for TypedProducer<M, T> {
 
 impl<M: IntoBytes + Immutable, T: Trust> TypedProducer<M, T> {
     /// Wraps a producer.
+    ///
+    /// ```
+    /// use ringduct::{TypedConsumer, TypedProducer};
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let mut tx = TypedProducer::<u64, _>::new(tx);
+    /// assert_eq!(tx.try_send(&7), Ok(()));
+    /// # drop(rx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn new(producer: Producer<T>) -> Self {
         Self {
             producer,
@@ -136,16 +145,44 @@ impl<M: IntoBytes + Immutable, T: Trust> TypedProducer<M, T> {
     }
 
     /// The producer inside.
+    ///
+    /// ```
+    /// use ringduct::{TypedConsumer, TypedProducer};
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let tx = TypedProducer::<u64, _>::new(tx);
+    /// assert_eq!(tx.get_ref().capacity_bytes(), 4096);
+    /// # drop(rx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn get_ref(&self) -> &Producer<T> {
         &self.producer
     }
 
     /// The producer inside, to set how it waits.
+    ///
+    /// ```
+    /// use ringduct::{TypedConsumer, TypedProducer};
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let mut tx = TypedProducer::<u64, _>::new(tx);
+    /// tx.get_mut().set_wait(ringduct::Wait::Spin);
+    /// assert_eq!(tx.get_ref().capacity_bytes(), 4096);
+    /// # drop(rx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn get_mut(&mut self) -> &mut Producer<T> {
         &mut self.producer
     }
 
     /// Takes the producer out again.
+    ///
+    /// ```
+    /// use ringduct::{TypedConsumer, TypedProducer};
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let tx = TypedProducer::<u64, _>::new(tx);
+    /// assert_eq!(tx.into_inner().capacity_bytes(), 4096);
+    /// # drop(rx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn into_inner(self) -> Producer<T> {
         self.producer
     }
@@ -219,6 +256,15 @@ impl<M, T: Trust> fmt::Debug for TypedConsumer<M, T> {
 
 impl<M: FromBytes, T: Trust> TypedConsumer<M, T> {
     /// Wraps a consumer.
+    ///
+    /// ```
+    /// use ringduct::{TypedConsumer, TypedProducer};
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let mut rx = TypedConsumer::<u64, _>::new(rx);
+    /// assert!(rx.try_recv().is_err()); // nothing there
+    /// # drop(tx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn new(consumer: Consumer<T>) -> Self {
         Self {
             consumer,
@@ -344,16 +390,43 @@ impl<M: FromBytes, T: Trust> TypedConsumer<M, T> {
     }
 
     /// The consumer inside.
+    ///
+    /// ```
+    /// use ringduct::{TypedConsumer, TypedProducer};
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let rx = TypedConsumer::<u64, _>::new(rx);
+    /// assert_eq!(rx.get_ref().capacity_bytes(), 4096);
+    /// # drop(tx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn get_ref(&self) -> &Consumer<T> {
         &self.consumer
     }
 
     /// The consumer inside, to set how it waits or to receive a message as bytes.
+    ///
+    /// ```
+    /// use ringduct::{TypedConsumer, TypedProducer};
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let mut rx = TypedConsumer::<u64, _>::new(rx);
+    /// assert_eq!(rx.get_mut().skip(1), Ok(0));
+    /// # drop(tx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub const fn get_mut(&mut self) -> &mut Consumer<T> {
         &mut self.consumer
     }
 
     /// Takes the consumer out again. Nothing is buffered, so nothing is lost.
+    ///
+    /// ```
+    /// use ringduct::{TypedConsumer, TypedProducer};
+    /// let (tx, rx) = ringduct::pair(4096)?;
+    /// let rx = TypedConsumer::<u64, _>::new(rx);
+    /// assert_eq!(rx.into_inner().capacity_bytes(), 4096);
+    /// # drop(tx);
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
     pub fn into_inner(self) -> Consumer<T> {
         self.consumer
     }

@@ -121,6 +121,11 @@ pub enum Role {
 
 impl Role {
     /// The other end.
+    ///
+    /// ```
+    /// use ringduct::Role;
+    /// assert_eq!(Role::Producer.peer(), Role::Consumer);
+    /// ```
     #[must_use]
     pub const fn peer(self) -> Self {
         match self {
