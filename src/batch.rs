@@ -91,7 +91,8 @@ impl<'a, T: Trust> Batch<'a, T> {
 ///
 /// Bytes that were not written hold whatever the ring held there before. In the safe form bytes
 /// are copied in with [`Claim::write_at`] or through [`std::io::Write`]; with a trusted peer the
-/// claim is a plain mutable slice.
+/// claim is a plain mutable slice, not to be used in a forked child, which has no mapping of the
+/// ring.
 #[derive(Debug)]
 #[must_use = "a claim that is dropped publishes nothing"]
 pub struct Claim<'a, T: Trust = Untrusted> {

@@ -458,7 +458,8 @@ impl<T: Trust> Consumer<T> {
         Messages::new(self)
     }
 
-    /// The messages that are there now, each in a `Vec` of its own; never waits.
+    /// The messages that are there now, each in a `Vec` of its own; never waits. Ends at the first
+    /// look that finds nothing, so a producer that keeps up keeps it going.
     ///
     /// ```
     /// let (mut tx, mut rx) = ringduct::pair(4096)?;

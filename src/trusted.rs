@@ -51,7 +51,8 @@ impl Deref for Claim<'_, Trusted> {
         // SAFETY: the space check left `message_bytes` bytes from here on, inside one capacity of
         // a mirrored mapping that the producer keeps alive; all bytes are initialised. Space
         // between tail and head belongs to the producer, whom the claim borrows, and the trusted
-        // peer writes no data: nobody changes the bytes while the slice lives.
+        // peer writes no data: nobody changes the bytes while the slice lives. In a forked child
+        // nothing is mapped here; whoever forks answers for not using what was begun before.
         unsafe { slice::from_raw_parts(start, space.message_bytes() as usize) }
     }
 }
@@ -68,6 +69,9 @@ impl DerefMut for Claim<'_, Trusted> {
 }
 
 /// A message where it lies in the ring. Dropping the view releases the message.
+///
+/// Not to be read in a forked child, which has no mapping of the ring; dropping it there does
+/// nothing.
 ///
 /// ```
 /// let (mut tx, mut rx) = ringduct::pair(4096)?;
@@ -124,7 +128,7 @@ fn slice_of(consumer: &Consumer<Trusted>, record: Record) -> &[u8] {
     // SAFETY: the record's length was bounded by the ring's longest message, so its payload lies
     // inside one capacity of a mirrored mapping that the consumer keeps alive. A published record
     // is not written again before it is released, and releasing needs the consumer, which the
-    // slice borrows; the trusted producer keeps to that.
+    // slice borrows; the trusted producer keeps to that. Forks: as for a claim, above.
     unsafe { slice::from_raw_parts(start, record.message_bytes() as usize) }
 }
 
