@@ -103,6 +103,7 @@ pub struct Claim<'a, T: Trust = Untrusted> {
 }
 
 impl<'a, T: Trust> Claim<'a, T> {
+    #[inline]
     pub(crate) fn new(producer: &'a mut Producer<T>, pending: Pending, space: Space) -> Self {
         Self {
             producer,
@@ -166,6 +167,7 @@ impl<'a, T: Trust> Claim<'a, T> {
     /// assert_eq!(rx.peek_len()?, 10);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn commit(self) {
         let bytes = self.space.message_bytes();
         self.finish(bytes);
@@ -182,6 +184,7 @@ impl<'a, T: Trust> Claim<'a, T> {
     /// assert_eq!(rx.peek_len()?, 5);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn commit_written(self) {
         let bytes = self.written;
         self.finish(bytes);
@@ -200,6 +203,7 @@ impl<'a, T: Trust> Claim<'a, T> {
     /// assert!(tx.try_claim(10)?.commit_len(11).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn commit_len(self, bytes: usize) -> Result<(), TrySendError> {
         let max = self.capacity_bytes();
         let (true, Ok(short)) = (bytes <= max, u32::try_from(bytes)) else {
@@ -213,6 +217,7 @@ impl<'a, T: Trust> Claim<'a, T> {
         Ok(())
     }
 
+    #[inline]
     fn finish(mut self, bytes: u32) {
         if !self.producer.end.link.is_owner() {
             return; // inherited by a fork: nothing is mapped here

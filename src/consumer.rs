@@ -114,6 +114,28 @@ impl<T: Trust> Consumer<T> {
     /// ```
     #[inline]
     pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, TryRecvError> {
+        match self.take_short(buffer) {
+            Some(length) => Ok(length),
+            None => self.try_recv_long(buffer),
+        }
+    }
+
+    /// The next message in the usual case: it is there, fits, and needs no check but its length.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the hot path")]
+    fn take_short(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if !self.end.link.is_usable() {
+            return None;
+        }
+        let (length, wake) = self.end.core.take_short(buffer)?;
+        if wake {
+            self.end.link.wake_peer();
+        }
+        Some(length)
+    }
+
+    #[inline(never)]
+    fn try_recv_long(&mut self, buffer: &mut [u8]) -> Result<usize, TryRecvError> {
         let record = self.front()?;
         let length = self.copy_front(record, buffer)?;
         self.release_one(record);
@@ -195,12 +217,34 @@ impl<T: Trust> Consumer<T> {
         buffer: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, RecvError> {
-        let record = self.front_until(deadline)?;
-        let length = self
-            .copy_front(record, buffer)
-            .map_err(RecvError::from_try)?;
-        self.release_one(record);
-        Ok(length)
+        match self.take_short(buffer) {
+            Some(length) => Ok(length),
+            None => self.recv_long(buffer, deadline),
+        }
+    }
+
+    #[inline(never)]
+    fn recv_long(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> Result<usize, RecvError> {
+        loop {
+            self.end.link.check()?;
+            match self.end.core.next(&self.end.core.begin()) {
+                Ok(Some(record)) => {
+                    let copied = self.copy_front(record, buffer);
+                    let length = copied.map_err(RecvError::from_try)?;
+                    self.release_one(record);
+                    return Ok(length);
+                }
+                Ok(None) => self.wait_for_message(deadline)?,
+                Err(corruption) => return Err(self.note(corruption).into()),
+            }
+            if let Some(length) = self.take_short(buffer) {
+                return Ok(length);
+            }
+        }
     }
 
     /// Replaces the contents of `out` with the next message, if there is one, and releases it.
@@ -490,11 +534,13 @@ impl<T: Trust> Consumer<T> {
         self.end.link.check()?;
         let End { core, link } = &mut self.end;
         let taken = core.begin();
-        let wanted = core.released().position;
+        let done = *core.released();
+        let wanted = done.position;
         if core.has_message(&taken) {
             return Ok(());
         }
-        match link.wait(wanted, deadline, || core.has_message(&taken)) {
+        let expected_bytes = link.expected_record_bytes(&done);
+        match link.wait(done, wanted, deadline, || core.look(expected_bytes)) {
             Ok(()) => Ok(()),
             Err(Ending::TimedOut) => Err(RecvError::TimedOut),
             Err(Ending::Closed) => Err(RecvError::Closed),

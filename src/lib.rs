@@ -75,6 +75,7 @@ mod memory;
 mod messages;
 mod observer;
 mod options;
+mod pace;
 mod peer;
 mod position;
 mod producer;

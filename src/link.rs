@@ -7,9 +7,10 @@ use crate::error::{Corruption, Refused};
 use crate::fork::ForkToken;
 use crate::layout::{Role, word};
 use crate::memory::Mapped;
+use crate::pace::{self, Pace};
 use crate::peer::{self, Holder, PeerState};
 use crate::region::Object;
-use crate::ring::{self, Sleeper, bump};
+use crate::ring::{self, Progress, Sleeper, bump};
 use crate::role::{self, Lease};
 use crate::wait::{self, Linux, Pause, Wait};
 
@@ -41,6 +42,7 @@ pub(crate) struct Link {
     damage: Option<Corruption>,
     sleeper: Sleeper,
     wait: Wait,
+    pace: Pace,
     /// The peer's session whose end was reported already.
     reported: u64,
     boot_id: [u64; 2],
@@ -82,6 +84,7 @@ impl Link {
             damage: None,
             sleeper: Sleeper::new(own, session, parts.can_issue_barriers),
             wait: Wait::default(),
+            pace: Pace::default(),
             reported: 0,
             boot_id: parts.boot_id,
         }
@@ -93,10 +96,16 @@ impl Link {
         self.token.is_owner()
     }
 
+    /// Whether [`Self::check`] lets pass. One load, no system call.
+    #[inline]
+    pub(crate) fn is_usable(&self) -> bool {
+        self.usable.is_owner()
+    }
+
     /// Refuses to touch the ring in a forked child, and after damage was seen.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Refused> {
-        if self.usable.is_owner() {
+        if self.is_usable() {
             Ok(())
         } else {
             Err(self.refused())
@@ -216,15 +225,22 @@ impl Link {
         boot == [0, 0] || boot == self.boot_id
     }
 
+    /// How long the record that this side waits for will probably be.
+    pub(crate) fn expected_record_bytes(&self, done: &Progress) -> u64 {
+        self.pace.typical_record_bytes(done.messages, done.position)
+    }
+
     /// Waits until `ready`, at most until `deadline`; tells when the peer ended instead.
     ///
-    /// `wanted` is the position the peer must reach before it needs to wake this side.
+    /// `done` is how far this side has come, `wanted` the position the peer must reach before it needs to wake this side.
     pub(crate) fn wait(
         &mut self,
+        done: Progress,
         wanted: u64,
         deadline: Option<Instant>,
         mut ready: impl FnMut() -> bool,
     ) -> Result<(), Ending> {
+        pace::look_away(self.pace.begin(done.messages, done.position));
         let spin = match self.wait {
             Wait::Spin => wait::RECHECK,
             Wait::SpinThenPark { spin } => spin,

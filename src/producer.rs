@@ -105,6 +105,31 @@ impl<T: Trust> Producer<T> {
     /// ```
     #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
+        if self.send_short(message) {
+            Ok(())
+        } else {
+            self.try_send_long(message)
+        }
+    }
+
+    /// The usual case: there is room, and no need for a checksum or a fence.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the hot path")]
+    fn send_short(&mut self, message: &[u8]) -> bool {
+        if !self.end.link.is_usable() {
+            return false;
+        }
+        let Some(wake) = self.end.core.send_short(message) else {
+            return false;
+        };
+        if wake {
+            self.end.link.wake_peer();
+        }
+        true
+    }
+
+    #[inline(never)]
+    fn try_send_long(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.end.link.check()?;
         match self.end.core.send(message) {
             Ok(false) => Ok(()),
@@ -178,8 +203,17 @@ impl<T: Trust> Producer<T> {
 
     #[inline]
     fn send_until(&mut self, message: &[u8], deadline: Option<Instant>) -> Result<(), SendError> {
+        if self.send_short(message) {
+            Ok(())
+        } else {
+            self.send_long(message, deadline)
+        }
+    }
+
+    #[inline(never)]
+    fn send_long(&mut self, message: &[u8], deadline: Option<Instant>) -> Result<(), SendError> {
         loop {
-            match self.try_send(message) {
+            match self.try_send_long(message) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Full) => self.wait_for_room(message.len(), deadline)?,
                 Err(error) => return Err(SendError::from_try(error)),
@@ -215,7 +249,8 @@ impl<T: Trust> Producer<T> {
         }
         let End { core, link } = &mut self.end;
         let wanted = core.wanted_head(&pending, bytes);
-        match link.wait(wanted, deadline, || core.has_room(&pending, bytes)) {
+        let done = *core.published();
+        match link.wait(done, wanted, deadline, || core.has_room(&pending, bytes)) {
             Ok(()) => Ok(()),
             Err(Ending::TimedOut) => Err(SendError::TimedOut),
             Err(Ending::Closed) => Err(SendError::Closed),
@@ -295,6 +330,7 @@ impl<T: Trust> Producer<T> {
     /// assert_eq!(&buffer[..length], b"1 of 2");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn try_claim(&mut self, max_bytes: usize) -> Result<Claim<'_, T>, TrySendError> {
         self.end.link.check()?;
         let pending = self.end.core.begin();
@@ -319,6 +355,7 @@ impl<T: Trust> Producer<T> {
     /// assert_eq!(rx.peek_len()?, 3);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn claim(
         &mut self,
         max_bytes: usize,

@@ -45,6 +45,7 @@ mod sealed {
 impl Deref for Claim<'_, Trusted> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         let space = self.space();
         let start = self.producer().end.core.memory().data(space.payload());
@@ -58,6 +59,7 @@ impl Deref for Claim<'_, Trusted> {
 }
 
 impl DerefMut for Claim<'_, Trusted> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         self.note_slice();
         let space = self.space();
@@ -107,12 +109,14 @@ impl View<'_> {
 impl Deref for View<'_> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         slice_of(self.consumer, self.record)
     }
 }
 
 impl Drop for View<'_> {
+    #[inline]
     fn drop(&mut self) {
         if !self.keep {
             let mut taken = self.consumer.end.core.begin();
@@ -123,6 +127,7 @@ impl Drop for View<'_> {
 }
 
 /// The payload of an unreleased record of a trusted ring.
+#[inline]
 fn slice_of(consumer: &Consumer<Trusted>, record: Record) -> &[u8] {
     let start = consumer.end.core.memory().data(record.payload());
     // SAFETY: the record's length was bounded by the ring's longest message, so its payload lies
@@ -169,6 +174,7 @@ impl Consumer<Trusted> {
     /// assert_eq!(&*rx.view(None)?, b"here");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn view(&mut self, deadline: Option<Instant>) -> Result<View<'_>, RecvError> {
         let record = self.front_until(deadline)?;
         self.verify_slice(record).map_err(RecvError::from_try)?;
@@ -208,6 +214,7 @@ impl Consumer<Trusted> {
         })
     }
 
+    #[inline]
     fn verify_slice(&mut self, record: Record) -> Result<(), TryRecvError> {
         let verdict = self
             .end

@@ -61,6 +61,14 @@ impl Commit {
         }
     }
 
+    /// The stored form of a payload without a checksum.
+    ///
+    /// `message_bytes` is at most [`MAX_MESSAGE_BYTES`], so the upper half stays zero.
+    #[inline]
+    pub(crate) const fn plain(message_bytes: u64) -> u64 {
+        message_bytes.wrapping_add(1)
+    }
+
     /// The stored form: never [`EMPTY`], because the length is stored plus one.
     #[inline]
     pub(crate) const fn encode(self) -> u64 {

@@ -1,4 +1,4 @@
-//! The carrier over real mappings: the only file that touches bytes a peer can see.
+//! The carrier over real mappings: with `copy`, the only file that touches bytes a peer can see.
 //!
 //! Why the unsafe code here is sound, once for all of it:
 //!
@@ -21,15 +21,14 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::{Fence, Memory, Order, Strength};
-use crate::layout::{HEADER_READ_BYTES, Page, Role, Word};
+use super::{Fence, Memory, Order, Strength, copy};
+use crate::layout::{EMPTY, HEADER_READ_BYTES, MIN_UNIT_BYTES, OVERHEAD_BYTES, Page, Role, Word};
 use crate::region::Mapping;
 use crate::sync;
 
-/// From this many bytes on, a copy goes through the C library's wide copy: below it a row of
-/// 8-byte atomics costs the same or less.
-#[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]
-const WIDE_COPY_BYTES: usize = 256;
+/// Payloads shorter than this fit in every ring with a word on either side: no capacity is below
+/// the smallest unit.
+const ALWAYS_FITS_BYTES: u64 = MIN_UNIT_BYTES.wrapping_sub(OVERHEAD_BYTES);
 
 /// A role's pages and the data, ready to be touched.
 #[derive(Clone, Debug)]
@@ -87,7 +86,21 @@ impl Mapped {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "two instructions")]
     pub(crate) fn data(&self, position: u64) -> *mut u8 {
-        let offset = position & self.mask;
+        self.at_offset(position & self.mask)
+    }
+
+    /// Address of the data word at a position that is a multiple of eight.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "two instructions")]
+    fn data_word(&self, position: u64) -> *mut u64 {
+        self.at_offset(position & self.word_mask).cast()
+    }
+
+    /// Address of the data byte at an offset that one of the masks has made smaller than the
+    /// capacity.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one instruction")]
+    fn at_offset(&self, offset: u64) -> *mut u8 {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "usize has 64 bits, see lib.rs"
@@ -95,13 +108,6 @@ impl Mapped {
         let offset = offset as usize;
         // SAFETY: the offset is below the capacity, so the address is inside the first mapping.
         unsafe { self.data.add(offset) }
-    }
-
-    /// Address of the data word at a position that is a multiple of eight.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "three instructions")]
-    fn data_word(&self, position: u64) -> *mut u64 {
-        self.data(position & self.word_mask).cast()
     }
 
     /// Sleeps on a word of a role's page: see [`sync::futex_wait`].
@@ -123,6 +129,17 @@ impl Mapped {
     fn fits(&self, bytes: usize) -> bool {
         debug_assert!((bytes as u64) <= self.mask, "a copy fits the ring");
         (bytes as u64) <= self.mask
+    }
+
+    /// The same for a payload between two words, free for the short ones: see
+    /// [`ALWAYS_FITS_BYTES`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one comparison, or none")]
+    fn fits_a_record(&self, payload_bytes: usize) -> bool {
+        let bytes = payload_bytes as u64;
+        let fits = bytes < ALWAYS_FITS_BYTES || bytes <= self.mask.wrapping_sub(OVERHEAD_BYTES - 1);
+        debug_assert!(fits, "a record fits the ring");
+        fits
     }
 }
 
@@ -169,110 +186,79 @@ impl Memory for Mapped {
 
     #[inline(always)]
     fn copy_in(&self, position: u64, bytes: &[u8]) {
-        let length = bytes.len();
-        if !self.fits(length) {
-            return;
-        }
-        let mut to = self.data_word(position);
-        let mut rest = bytes;
-        #[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]
-        if length >= WIDE_COPY_BYTES {
-            let (whole, tail) = bytes.split_at(length & !7);
-            // SAFETY: `whole` is at most the capacity long, and so many bytes are mapped at `to`;
-            // it is a caller's slice, which cannot overlap the mapping.
-            unsafe { wide_copy(to.cast(), whole.as_ptr(), whole.len()) };
-            // SAFETY: one past the last byte copied is still inside or at the end of the mapping.
-            to = unsafe { to.add(whole.len() / 8) };
-            rest = tail;
-        }
-        let chunks = rest.chunks_exact(8);
-        let tail = chunks.remainder();
-        for chunk in chunks {
-            let mut word = [0; 8];
-            word.copy_from_slice(chunk);
-            // SAFETY: `to` is aligned and at least eight bytes of the copied range lie ahead of it.
-            unsafe { sync::store(to, u64::from_le_bytes(word), Strength::Relaxed) };
-            // SAFETY: as above: the next word starts inside or at the end of the copied range.
-            to = unsafe { to.add(1) };
-        }
-        if !tail.is_empty() {
-            let mut word = [0; 8];
-            for (out, byte) in word.iter_mut().zip(tail) {
-                *out = *byte;
-            }
-            // SAFETY: the range, rounded up to eight bytes, is at most the capacity, itself a
-            // multiple of eight; so this word is mapped.
-            unsafe { sync::store(to, u64::from_le_bytes(word), Strength::Relaxed) };
+        if self.fits(bytes.len()) {
+            // SAFETY: the length is at most the capacity, and so many bytes are mapped from the
+            // address of a data word on.
+            unsafe { copy::words_in(self.data_word(position), bytes) };
         }
     }
 
     #[inline(always)]
     fn copy_out(&self, position: u64, out: &mut [u8]) {
-        let length = out.len();
-        if !self.fits(length) {
+        if self.fits(out.len()) {
+            // SAFETY: the length is at most the capacity, and so many bytes are mapped from the
+            // address of a data word on.
+            unsafe { copy::words_out(self.data_word(position), out) };
+        }
+    }
+
+    /// One address for all of it: the mirror makes the record contiguous.
+    #[inline(always)]
+    fn write_record(&self, position: u64, payload: &[u8]) {
+        if !self.fits_a_record(payload.len()) {
             return;
         }
-        let mut from = self.data_word(position).cast_const();
-        let mut rest = out;
-        #[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]
-        if length >= WIDE_COPY_BYTES {
-            let (whole, tail) = rest.split_at_mut(length & !7);
-            // SAFETY: `whole` is at most the capacity long, and so many bytes are mapped at
-            // `from`; it is a caller's slice, which cannot overlap the mapping.
-            unsafe { wide_copy(whole.as_mut_ptr(), from.cast(), whole.len()) };
-            // SAFETY: one past the last byte copied is still inside or at the end of the mapping.
-            from = unsafe { from.add(whole.len() / 8) };
-            rest = tail;
+        let record = self.data_word(position);
+        // SAFETY: the commit word, the payload and the word after it are at most the capacity
+        // long, which is mapped from the address of a data word on.
+        let start = unsafe { record.add(1) };
+        // SAFETY: as above.
+        unsafe { copy::words_in(start, payload) };
+        // SAFETY: as above.
+        let end = unsafe { start.add(payload.len().div_ceil(8)) };
+        // SAFETY: as above.
+        unsafe { sync::store(end, EMPTY, Strength::Relaxed) };
+    }
+
+    #[inline(always)]
+    fn read_record(&self, position: u64, out: &mut [u8]) {
+        if !self.fits_a_record(out.len()) {
+            return;
         }
-        let mut chunks = rest.chunks_exact_mut(8);
-        for chunk in &mut chunks {
-            // SAFETY: `from` is aligned and at least eight bytes of the range lie ahead of it.
-            let word = unsafe { sync::load(from, Strength::Relaxed) };
-            chunk.copy_from_slice(&word.to_le_bytes());
-            // SAFETY: as above: the next word starts inside or at the end of the range.
-            from = unsafe { from.add(1) };
-        }
-        let tail = chunks.into_remainder();
-        if !tail.is_empty() {
-            // SAFETY: the range, rounded up to eight bytes, is at most the capacity: mapped.
-            let word = unsafe { sync::load(from, Strength::Relaxed) };
-            for (out, byte) in tail.iter_mut().zip(word.to_le_bytes()) {
-                *out = byte;
-            }
+        // SAFETY: the commit word and the payload are at most the capacity long, which is mapped
+        // from the address of a data word on.
+        let start = unsafe { self.data_word(position).add(1) };
+        // SAFETY: as above.
+        unsafe { copy::words_out(start, out) };
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn expect_to_read(&self, position: u64) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let line: *const u8 = self.data(position);
+        // SAFETY: a prefetch has no effect that a program can see, whatever the address; the
+        // instruction is part of every x86-64 processor.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn expect_to_write(&self, position: u64) {
+        let line = self.data(position);
+        // SAFETY: a prefetch has no effect that a program can see, whatever the address; on a
+        // processor without this one it does nothing (AMD64 manual, volume 3, PREFETCHW).
+        unsafe {
+            core::arch::asm!(
+                "prefetchw [{line}]",
+                line = in(reg) line,
+                options(nostack, preserves_flags),
+            );
         }
     }
 
     #[inline(always)]
     fn fence(&self, fence: Fence) {
         sync::fence(fence.kind);
-    }
-}
-
-/// The C library's `memcpy`, called from assembly so that the compiler neither sees what it does
-/// nor assumes that nobody else writes the bytes meanwhile. It keeps many cache lines in flight,
-/// which a loop of 8-byte atomics does not.
-///
-/// # Safety
-///
-/// `bytes` bytes are readable at `from` and writable at `to` during the call, and do not overlap.
-#[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "only moves three registers into place"
-)]
-unsafe fn wide_copy(to: *mut u8, from: *const u8, bytes: usize) {
-    // SAFETY: the C library's function reads and writes exactly the ranges that this function's
-    // contract grants, follows the C calling convention, whose clobbers are declared, and finds an
-    // aligned stack, since `nostack` is not given.
-    unsafe {
-        core::arch::asm!(
-            "call {copy}",
-            copy = sym libc::memcpy,
-            inout("rdi") to => _,
-            inout("rsi") from => _,
-            inout("rdx") bytes => _,
-            clobber_abi("C"),
-        );
     }
 }

@@ -4,6 +4,7 @@
 //! mappings; `model` carries the same code under loom and in property tests. The trait knows words
 //! and bytes, and decides nothing.
 
+mod copy;
 mod mapped;
 #[cfg(test)]
 mod model;
@@ -14,7 +15,8 @@ pub(crate) use model::Model;
 #[cfg(all(test, loom))]
 pub(crate) use model::{Side, Weak};
 
-use crate::layout::Word;
+use crate::layout::{COMMIT_BYTES, EMPTY, Word, record_bytes};
+use crate::position;
 
 /// How strongly one access is ordered, with the label that its partner carries too.
 ///
@@ -93,6 +95,9 @@ pub(crate) enum FenceKind {
     Full,
 }
 
+/// Bytes that travel between two cores at once.
+pub(crate) const LINE_BYTES: u64 = 64;
+
 /// Words and bytes that both sides share.
 ///
 /// Positions may be any multiple of eight (`copy_*`: any number): the carrier takes them modulo the
@@ -111,6 +116,22 @@ pub(crate) trait Memory {
     fn copy_in(&self, position: u64, bytes: &[u8]);
     /// Copies the bytes at `position`, a multiple of eight, to `out`, at most the capacity.
     fn copy_out(&self, position: u64, out: &mut [u8]);
+    /// Writes what follows the commit word of the record at `position`: the payload, at most the
+    /// capacity less two words, then the empty word after the record.
+    fn write_record(&self, position: u64, payload: &[u8]) {
+        let start = position::advance(position, COMMIT_BYTES);
+        self.copy_in(start, payload);
+        let end = position::advance(position, record_bytes(payload.len() as u64));
+        self.store_data(end, EMPTY, Order::RELAXED);
+    }
+    /// Copies the payload of the record at `position`, as long as `out`.
+    fn read_record(&self, position: u64, out: &mut [u8]) {
+        self.copy_out(position::advance(position, COMMIT_BYTES), out);
+    }
+    /// Asks for the cache line of the data at `position`: it will be read soon. Means nothing.
+    fn expect_to_read(&self, _position: u64) {}
+    /// The same for a line that will be written soon: takes it from the other core.
+    fn expect_to_write(&self, _position: u64) {}
     /// Issues a fence.
     fn fence(&self, fence: Fence);
 }

@@ -1,12 +1,16 @@
 //! Taking: look at the next commit word, bound it, copy or view, give the space back.
 
 use super::order::{COMMIT_LOAD, HEAD_STORE, TAIL_LOAD};
-use super::parking::Waker;
+use super::parking::{Waker, ticket_without_fence};
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role};
-use crate::memory::Memory;
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes};
+use crate::memory::{LINE_BYTES, Memory};
 use crate::position;
+
+/// How much of a record a look asks for. More of them would take the lines from a producer who is
+/// still writing there.
+const LOOK_AHEAD_BYTES: u64 = 5 * LINE_BYTES;
 
 /// The consumer's half of the protocol.
 #[derive(Debug)]
@@ -14,6 +18,9 @@ pub(crate) struct ConsumerCore<M> {
     memory: M,
     geometry: Geometry,
     released: Progress,
+    /// Messages shorter than this may go the short way; zero sends all of them the long way, as a
+    /// ring with checksums and a release with fences need it.
+    short_below_bytes: u64,
     waker: Waker,
 }
 
@@ -82,12 +89,53 @@ impl Taken {
 impl<M: Memory> ConsumerCore<M> {
     /// Continues at `released`, which recovery has checked.
     pub(crate) fn new(memory: M, geometry: Geometry, released: Progress, fences: bool) -> Self {
-        Self {
+        let mut core = Self {
             memory,
             geometry,
             released,
+            short_below_bytes: 0,
             waker: Waker::new(Role::Consumer, fences),
+        };
+        core.choose_way();
+        core
+    }
+
+    fn choose_way(&mut self) {
+        let short_way = !self.waker.fences() && !self.geometry.is_checksummed();
+        let longest = self.geometry.max_message_bytes;
+        self.short_below_bytes = if short_way {
+            longest.wrapping_add(1)
+        } else {
+            0
+        };
+    }
+
+    /// Copies the next message to the start of `buffer` and releases it, the short way: no
+    /// checksum, no fence. `None`: nothing was done; the long way tells why.
+    ///
+    /// The loads and stores are those of [`Self::next`], [`Self::copy`] and [`Self::release`], in
+    /// that order. A record that starts at the head and is no longer than the longest message
+    /// ends inside the ring.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most of it vanishes for a known length"
+    )]
+    pub(crate) fn take_short(&mut self, buffer: &mut [u8]) -> Option<(usize, bool)> {
+        let start = self.released.position;
+        let word = self.memory.load_data(start, COMMIT_LOAD);
+        // An empty word becomes the largest number; one with a checksum is beyond every length.
+        let message_bytes = word.wrapping_sub(1);
+        if message_bytes >= self.short_below_bytes {
+            return None;
         }
+        let length = usize::try_from(message_bytes).ok()?;
+        let out = buffer.get_mut(..length)?;
+        self.memory.read_record(start, out);
+        let end = position::advance(start, record_bytes(message_bytes));
+        self.give_back(end, 1, message_bytes);
+        let ticket = ticket_without_fence(&self.memory, Role::Producer);
+        Some((length, self.wake_due(ticket)))
     }
 
     /// The carrier.
@@ -144,6 +192,21 @@ impl<M: Memory> ConsumerCore<M> {
         self.memory.load_data(taken.end, COMMIT_LOAD) != EMPTY
     }
 
+    /// As [`Self::has_message`] for the next message, by a side that looks again and again for a
+    /// record of about `record_bytes`: asks for the rest of it with the same look, since a line
+    /// that is asked for only after the commit word has come takes as long again.
+    #[inline]
+    pub(crate) fn look(&self, record_bytes: u64) -> bool {
+        let start = self.released.position;
+        let word = self.memory.load_data(start, COMMIT_LOAD);
+        let mut ahead = LINE_BYTES;
+        while ahead < record_bytes.min(LOOK_AHEAD_BYTES) {
+            self.memory.expect_to_read(position::advance(start, ahead));
+            ahead = ahead.wrapping_add(LINE_BYTES);
+        }
+        word != EMPTY
+    }
+
     /// The session of a producer that closed and left nothing to take, unless it is `reported`.
     pub(crate) fn drained(&self, reported: u64) -> Option<u64> {
         let (session, closed) = super::read_session(&self.memory, Role::Producer);
@@ -157,7 +220,7 @@ impl<M: Memory> ConsumerCore<M> {
     /// Copies a record's payload to `out`, exactly as long as the message, and checks the copy.
     #[inline]
     pub(crate) fn copy(&self, record: Record, out: &mut [u8]) -> Result<(), Corruption> {
-        self.memory.copy_out(record.payload(), out);
+        self.memory.read_record(record.position, out);
         self.geometry.verify(record, out)
     }
 
@@ -169,12 +232,32 @@ impl<M: Memory> ConsumerCore<M> {
         if taken.messages == 0 {
             return false;
         }
-        self.released
-            .advance(taken.end, taken.messages, taken.bytes);
+        self.give_back(taken.end, taken.messages, taken.bytes);
+        self.wake_due(self.waker.ticket(&self.memory))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "half of the hot path")]
+    fn give_back(&mut self, end: u64, messages: u64, bytes: u64) {
+        self.released.advance(end, messages, bytes);
         self.released
             .store(&self.memory, Role::Consumer, HEAD_STORE);
-        self.waker
-            .due(&self.memory, Role::Producer, self.released.position)
+    }
+
+    /// Whether the producer, whose ticket was loaded after a release, must be woken for it.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one instruction of the hot path")]
+    fn wake_due(&mut self, ticket: u64) -> bool {
+        ticket != 0 && self.answer(ticket)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer(&mut self, ticket: u64) -> bool {
+        let reached = self.released.position;
+        let wake = self.waker.answer(&self.memory, ticket, reached);
+        self.choose_way(); // the sleeper may have asked for fences
+        wake
     }
 
     /// Bytes between the head and the producer's tail, commit words and padding included.

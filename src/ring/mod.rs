@@ -110,6 +110,12 @@ impl Geometry {
         }
     }
 
+    /// Whether records carry checksums.
+    #[inline]
+    pub(crate) const fn is_checksummed(&self) -> bool {
+        self.checksum_seed.is_some()
+    }
+
     /// Bounds a commit word that was loaded once.
     #[inline]
     fn record(&self, position: u64, word: u64) -> Result<Record, Corruption> {
@@ -139,29 +145,17 @@ impl Geometry {
     fn checksum_of(&self, position: u64, payload: &[u8]) -> u32 {
         match self.checksum_seed {
             None => 0,
-            Some(seed) => {
-                crc32c::crc32c_append(head_checksum(seed, position, payload.len()), payload)
-            }
+            Some(seed) => record_checksum(seed, position, payload),
         }
     }
 
     /// The checksum of a record whose payload lies in the ring already.
+    #[inline]
     fn checksum_in_place(&self, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
-        let Some(seed) = self.checksum_seed else {
-            return 0;
-        };
-        let mut sum = head_checksum(seed, position, bytes as usize);
-        let mut at = position::advance(position, crate::layout::COMMIT_BYTES);
-        let mut left = bytes as usize;
-        let mut chunk = [0_u8; 512];
-        while left > 0 {
-            let (part, _) = chunk.split_at_mut(left.min(512));
-            memory.copy_out(at, part);
-            sum = crc32c::crc32c_append(sum, part);
-            at = position::advance(at, part.len() as u64);
-            left = left.saturating_sub(part.len());
+        match self.checksum_seed {
+            None => 0,
+            Some(seed) => checksum_in_place(seed, memory, position, bytes),
         }
-        sum
     }
 
     /// Checks the copy of a payload against the record's checksum.
@@ -172,6 +166,7 @@ impl Geometry {
     }
 
     /// Checks a payload where it lies.
+    #[inline]
     fn verify_in_place(&self, memory: &impl Memory, record: Record) -> Result<(), Corruption> {
         let sum = self.checksum_in_place(memory, record.position(), record.message_bytes());
         Self::compare(record, sum)
@@ -192,11 +187,46 @@ impl Geometry {
     }
 }
 
-/// Position and length go into the checksum, so that no record of an earlier lap passes for one of
-/// this.
-fn head_checksum(seed: u32, position: u64, bytes: usize) -> u32 {
-    let seed = crc32c::crc32c_append(seed, &position.to_le_bytes());
-    crc32c::crc32c_append(seed, &(bytes as u64).to_le_bytes())
+/// The checksum of a record: over its position, its length and its payload, from the ring's seed.
+/// Position and length go in so that no record of an earlier lap passes for one of this.
+fn record_checksum(seed: u32, position: u64, payload: &[u8]) -> u32 {
+    let head = checksum_head(position, payload.len());
+    // One call costs more than a short payload does, so a short one is joined to the head.
+    let mut joined = [0; 128];
+    let (front, rest) = joined.split_at_mut(head.len());
+    let Some(place) = rest.get_mut(..payload.len()) else {
+        return crc32c::crc32c_append(crc32c::crc32c_append(seed, &head), payload);
+    };
+    front.copy_from_slice(&head);
+    place.copy_from_slice(payload);
+    let (joined, _) = joined.split_at(head.len().wrapping_add(payload.len()));
+    crc32c::crc32c_append(seed, joined)
+}
+
+/// [`record_checksum`] of a payload that lies in the ring.
+#[inline(never)]
+fn checksum_in_place(seed: u32, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
+    let mut sum = crc32c::crc32c_append(seed, &checksum_head(position, bytes as usize));
+    let mut at = position::advance(position, crate::layout::COMMIT_BYTES);
+    let mut left = bytes as usize;
+    let mut chunk = [0_u8; 512];
+    while left > 0 {
+        let (part, _) = chunk.split_at_mut(left.min(512));
+        memory.copy_out(at, part);
+        sum = crc32c::crc32c_append(sum, part);
+        at = position::advance(at, part.len() as u64);
+        left = left.saturating_sub(part.len());
+    }
+    sum
+}
+
+/// What the checksum of a record covers before the payload.
+fn checksum_head(position: u64, bytes: usize) -> [u8; 16] {
+    let mut head = [0; 16];
+    let (first, second) = head.split_at_mut(8);
+    first.copy_from_slice(&position.to_le_bytes());
+    second.copy_from_slice(&(bytes as u64).to_le_bytes());
+    head
 }
 
 /// How far a side has come: its position and the counters that belong to it.

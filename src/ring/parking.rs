@@ -63,20 +63,23 @@ impl Waker {
         }
     }
 
-    /// Steps W2 to W4, after a store that the peer may wait for. `true`: the futex must be woken.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "three instructions of the hot path")]
-    pub(crate) fn due(&mut self, memory: &impl Memory, peer: Role, reached: u64) -> bool {
-        memory.fence(if self.fences { PARK_FULL } else { PARK_LIGHT });
-        let ticket = memory.load(word::PARKED.of(peer), TICKET_LOAD);
-        if ticket == 0 {
-            return false;
-        }
-        self.answer(memory, ticket, reached)
+    /// Whether publishes of this side carry fences.
+    pub(crate) const fn fences(&self) -> bool {
+        self.fences
     }
 
+    /// Steps W2 and W3, after a store that the peer may wait for: its ticket, zero when it is
+    /// awake. Otherwise [`Self::answer`] must follow.
+    #[inline]
+    pub(crate) fn ticket(&self, memory: &impl Memory) -> u64 {
+        memory.fence(if self.fences { PARK_FULL } else { PARK_LIGHT });
+        peer_ticket(memory, self.own.peer())
+    }
+
+    /// Step W4, if this ticket is new and `reached` is what it waits for. `true`: the futex must
+    /// be woken.
     #[cold]
-    fn answer(&mut self, memory: &impl Memory, ticket: u64, reached: u64) -> bool {
+    pub(crate) fn answer(&mut self, memory: &impl Memory, ticket: u64, reached: u64) -> bool {
         if ticket & ASKS_FENCE != 0 && !self.fences {
             self.fences = true;
             memory.store(
@@ -119,6 +122,20 @@ impl Waker {
 pub(crate) fn bump(memory: &impl Memory, counter: crate::layout::Word) {
     let count = memory.load(counter, Order::RELAXED);
     memory.store(counter, count.wrapping_add(1), Order::RELAXED);
+}
+
+/// Steps W2 and W3 of a waker that does not fence, on the hot path.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "two instructions")]
+pub(crate) fn ticket_without_fence(memory: &impl Memory, sleeper: Role) -> u64 {
+    memory.fence(PARK_LIGHT);
+    peer_ticket(memory, sleeper)
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one instruction")]
+fn peer_ticket(memory: &impl Memory, sleeper: Role) -> u64 {
+    memory.load(word::PARKED.of(sleeper), TICKET_LOAD)
 }
 
 /// The sleeping half of an end.

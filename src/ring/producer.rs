@@ -1,12 +1,18 @@
 //! Publishing: claim space, write payloads, make them visible with one store, say how far it goes.
 
 use super::order::{COMMIT_STORE, HEAD_LOAD, LAP_RELEASE, TAIL_LOAD, TAIL_STORE};
-use super::parking::Waker;
+use super::parking::{Waker, ticket_without_fence};
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage, TrySendError};
 use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes};
-use crate::memory::{Memory, Order};
+use crate::memory::{LINE_BYTES, Memory, Order};
 use crate::position::{self, ALIGN_BYTES};
+
+/// How far a producer goes the short way before it looks up.
+const STRIDE_BYTES: u64 = 512;
+
+/// What lies in the ring when it is used for a stream rather than for questions and answers.
+const STREAM_BYTES: u64 = 256;
 
 /// The producer's half of the protocol.
 #[derive(Debug)]
@@ -16,6 +22,12 @@ pub(crate) struct ProducerCore<M> {
     published: Progress,
     /// The consumer's head as last seen: a bound, never ahead of the real one.
     head: u64,
+    /// Bytes that messages may still take the short way before [`Self::grant`] is asked again.
+    room: u64,
+    /// Whether the consumer was behind when its head was looked at last.
+    streams: bool,
+    /// How far cache lines were asked for.
+    asked: u64,
     waker: Waker,
 }
 
@@ -74,6 +86,9 @@ impl<M: Memory> ProducerCore<M> {
             geometry,
             published,
             head,
+            room: 0,
+            streams: false,
+            asked: published.position,
             waker: Waker::new(Role::Producer, fences),
         }
     }
@@ -93,12 +108,90 @@ impl<M: Memory> ProducerCore<M> {
         &self.published
     }
 
+    /// Publishes one message the short way: room is known, no checksum, no fence. `true`: the
+    /// consumer sleeps and must be woken. `None`: nothing was done.
+    ///
+    /// The stores are those of [`Self::push`] and [`Self::publish`], in that order.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most of it vanishes for a known length"
+    )]
+    pub(crate) fn send_short(&mut self, message: &[u8]) -> Option<bool> {
+        let message_bytes = message.len() as u64;
+        let record = record_bytes(message_bytes);
+        if message_bytes > self.geometry.max_message_bytes {
+            return None;
+        }
+        let needed = position::advance(record, COMMIT_BYTES);
+        if needed > self.room && !self.grant(needed) {
+            return None;
+        }
+        let start = self.published.position;
+        self.memory.write_record(start, message);
+        let commit = Commit::plain(message_bytes);
+        let end = position::advance(start, record);
+        self.room = self.room.wrapping_sub(record); // at least a word is left
+        self.show(commit, end, 1, message_bytes);
+        let ticket = ticket_without_fence(&self.memory, Role::Consumer);
+        Some(self.wake_due(ticket))
+    }
+
     /// Publishes one message. `true`: the consumer sleeps and must be woken.
-    #[inline]
     pub(crate) fn send(&mut self, message: &[u8]) -> Result<bool, TrySendError> {
+        if let Some(wake) = self.send_short(message) {
+            return Ok(wake);
+        }
         let mut pending = self.begin();
         self.push(&mut pending, message)?;
         Ok(self.publish(pending))
+    }
+
+    /// Lets messages take the short way for another stride, the next of which needs `needed`
+    /// bytes. `false`: there is no room as far as is known, or the ring has checksums, or a publish
+    /// needs a fence.
+    #[inline(never)]
+    fn grant(&mut self, needed: u64) -> bool {
+        let short_way = !self.waker.fences() && !self.geometry.is_checksummed();
+        let used = position::distance(self.head, self.published.position);
+        let free = self.geometry.capacity_bytes.saturating_sub(used);
+        if !short_way || needed > free {
+            return false;
+        }
+        self.look_ahead(self.published.position);
+        self.room = free.min(needed.max(STRIDE_BYTES));
+        true
+    }
+
+    /// In a stream, asks for the cache lines of the stride after the next one, which the consumer
+    /// has long left: their way here then overlaps with the writes before them. An answer to a
+    /// question is no stream: there the lines would only be in the way of the one that counts.
+    #[inline]
+    fn look_ahead(&mut self, position: u64) {
+        if self.streams
+            && !position::at_or_after(self.asked, position::advance(position, STRIDE_BYTES))
+        {
+            self.ask_for_lines(position);
+        }
+    }
+
+    #[inline(never)]
+    fn ask_for_lines(&mut self, position: u64) {
+        let until = position::advance(position, 2 * STRIDE_BYTES);
+        let mut line = position::advance(position, STRIDE_BYTES);
+        let used = position::distance(self.head, until);
+        if used <= self.geometry.capacity_bytes {
+            while line != until {
+                self.memory.expect_to_write(line);
+                line = position::advance(line, LINE_BYTES);
+            }
+        }
+        self.asked = until;
+    }
+
+    /// The next message asks for room anew.
+    const fn recall_room(&mut self) {
+        self.room = 0;
     }
 
     /// Starts a run at the tail.
@@ -146,6 +239,7 @@ impl<M: Memory> ProducerCore<M> {
         if position::distance(self.head, end) > self.geometry.capacity_bytes {
             self.refresh_head(end)?;
         }
+        self.look_ahead(pending.end);
         Ok(Space {
             position: pending.end,
             message_bytes: short,
@@ -180,14 +274,36 @@ impl<M: Memory> ProducerCore<M> {
             return false;
         }
         self.memory.store_data(pending.end, EMPTY, Order::RELAXED);
+        self.show(pending.first, pending.end, pending.messages, pending.bytes);
+        self.recall_room();
+        self.wake_due(self.waker.ticket(&self.memory))
+    }
+
+    /// Makes what lies between the tail and `end` visible, and says how far it goes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "half of the hot path")]
+    fn show(&mut self, first: u64, end: u64, messages: u64, bytes: u64) {
         self.memory
-            .store_data(self.published.position, pending.first, COMMIT_STORE);
-        self.published
-            .advance(pending.end, pending.messages, pending.bytes);
+            .store_data(self.published.position, first, COMMIT_STORE);
+        self.published.advance(end, messages, bytes);
         self.published
             .store(&self.memory, Role::Producer, TAIL_STORE);
-        self.waker
-            .due(&self.memory, Role::Consumer, self.published.position)
+    }
+
+    /// Whether the consumer, whose ticket was loaded after a publish, must be woken for it.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one instruction of the hot path")]
+    fn wake_due(&mut self, ticket: u64) -> bool {
+        ticket != 0 && self.answer(ticket)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer(&mut self, ticket: u64) -> bool {
+        let reached = self.published.position;
+        let wake = self.waker.answer(&self.memory, ticket, reached);
+        self.recall_room(); // the sleeper may have asked for fences
+        wake
     }
 
     /// Whether a message of `message_bytes` fits now, as far as the consumer has published its
@@ -227,6 +343,9 @@ impl<M: Memory> ProducerCore<M> {
             }));
         }
         self.head = head;
+        let behind = position::distance(head, self.published.position);
+        self.streams = behind >= STREAM_BYTES;
+        self.recall_room();
         // "lap": an observer that copies what is written from here on sees a head beyond it.
         self.memory.fence(LAP_RELEASE);
         if position::distance(head, end) > self.geometry.capacity_bytes {
@@ -268,6 +387,7 @@ impl<M: Memory> ProducerCore<M> {
     }
 
     /// Completes a record whose payload was written in place.
+    #[inline]
     pub(crate) fn seal_in_place(&mut self, pending: &mut Pending, space: Space, bytes: u32) {
         let bytes = bytes.min(space.message_bytes);
         let checksum = self

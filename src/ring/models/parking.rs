@@ -173,9 +173,15 @@ fn producer_sleeps(setup: Setup) -> &'static str {
     let mut sleeper = Sleeper::new(Role::Producer, 1, true);
     let mut ending = "never parked";
     let receiver = loom::thread::spawn(move || {
-        let mut taken = rx.begin();
-        taken.add(next(&rx, &taken).expect("published before"));
-        if rx.release(taken) {
+        let wake = match rx.take_short(&mut [0; 16]) {
+            Some((_, wake)) => wake,
+            None => {
+                let mut taken = rx.begin();
+                taken.add(next(&rx, &taken).expect("published before"));
+                rx.release(taken)
+            }
+        };
+        if wake {
             futex.wake();
         }
     });

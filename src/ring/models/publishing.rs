@@ -79,18 +79,26 @@ fn loom_publish_batch() {
     finds("torn message", || batch(&[("commit", Side::Load)]));
 }
 
-/// A full ring: the consumer takes the message, the producer puts another one in its place.
-fn reclaim(weak: Weak) -> &'static str {
+/// A full ring: the consumer takes the message, in two steps or the short way, the producer puts
+/// another one in its place.
+fn reclaim(weak: Weak, short: bool) -> &'static str {
     let model = Model::new(32).weakened(weak);
     let mut tx = producer(&model, 32, false);
     let mut rx = consumer(&model, 32, false);
     tx.send(&message(1, 2)).expect("room");
     let sender = loom::thread::spawn(move || tx.send(&message(2, 2)).is_ok());
-    let mut taken = rx.begin();
-    let record = next(&rx, &taken).expect("published before");
-    assert_eq!(value_of(&rx, record, 2), 1, "torn message");
-    taken.add(record);
-    rx.release(taken);
+    if short {
+        let mut buffer = [0; 16];
+        let taken = rx.take_short(&mut buffer);
+        assert_eq!(taken, Some((16, false)), "published before");
+        assert_eq!(buffer[..], message(1, 2)[..], "torn message");
+    } else {
+        let mut taken = rx.begin();
+        let record = next(&rx, &taken).expect("published before");
+        assert_eq!(value_of(&rx, record, 2), 1, "torn message");
+        taken.add(record);
+        rx.release(taken);
+    }
     let reused = sender.join().expect("the producer");
     if reused { "space reused" } else { "full" }
 }
@@ -99,9 +107,11 @@ fn reclaim(weak: Weak) -> &'static str {
 /// ring for one message, its payload tracked; each side of the label weakened.
 #[test]
 fn loom_reclaim() {
-    holds(&["full", "space reused"], || reclaim(&[]));
-    finds(RACE, || reclaim(&[("head", Side::Store)]));
-    finds(RACE, || reclaim(&[("head", Side::Load)]));
+    for short in [false, true] {
+        holds(&["full", "space reused"], move || reclaim(&[], short));
+        finds(RACE, move || reclaim(&[("head", Side::Store)], short));
+        finds(RACE, move || reclaim(&[("head", Side::Load)], short));
+    }
 }
 
 /// Goal: publish and reclaim together, over laps, lose, double and tear nothing. Method: a ring for
