@@ -240,7 +240,10 @@ impl Link {
         deadline: Option<Instant>,
         mut ready: impl FnMut() -> bool,
     ) -> Result<(), Ending> {
-        pace::look_away(self.pace.begin(done.messages, done.position));
+        let pauses = self.pace.begin(done.messages, done.position, Instant::now);
+        if pauses > 0 && deadline.is_none_or(|deadline| deadline > Instant::now()) {
+            pace::look_away(pauses);
+        }
         let spin = match self.wait {
             Wait::Spin => wait::RECHECK,
             Wait::SpinThenPark { spin } => spin,

@@ -131,7 +131,7 @@ impl<T: Trust> Producer<T> {
     #[inline(never)]
     fn try_send_long(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.end.link.check()?;
-        match self.end.core.send(message) {
+        match self.end.core.send_long(message) {
             Ok(false) => Ok(()),
             Ok(true) => {
                 self.end.link.wake_peer();

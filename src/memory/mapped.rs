@@ -246,8 +246,8 @@ impl Memory for Mapped {
     #[inline(always)]
     fn expect_to_write(&self, position: u64) {
         let line = self.data(position);
-        // SAFETY: a prefetch has no effect that a program can see, whatever the address; on a
-        // processor without this one it does nothing (AMD64 manual, volume 3, PREFETCHW).
+        // SAFETY: a prefetch has no effect that a program can see, whatever the address. All
+        // processors that run a 64-bit Linux of today have the instruction or skip it.
         unsafe {
             core::arch::asm!(
                 "prefetchw [{line}]",

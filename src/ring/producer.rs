@@ -119,10 +119,10 @@ impl<M: Memory> ProducerCore<M> {
     )]
     pub(crate) fn send_short(&mut self, message: &[u8]) -> Option<bool> {
         let message_bytes = message.len() as u64;
-        let record = record_bytes(message_bytes);
         if message_bytes > self.geometry.max_message_bytes {
             return None;
         }
+        let record = record_bytes(message_bytes);
         let needed = position::advance(record, COMMIT_BYTES);
         if needed > self.room && !self.grant(needed) {
             return None;
@@ -137,11 +137,18 @@ impl<M: Memory> ProducerCore<M> {
         Some(self.wake_due(ticket))
     }
 
-    /// Publishes one message. `true`: the consumer sleeps and must be woken.
+    /// Publishes one message, the short way if that is open. `true`: the consumer sleeps and must
+    /// be woken.
+    #[cfg(test)]
     pub(crate) fn send(&mut self, message: &[u8]) -> Result<bool, TrySendError> {
-        if let Some(wake) = self.send_short(message) {
-            return Ok(wake);
+        match self.send_short(message) {
+            Some(wake) => Ok(wake),
+            None => self.send_long(message),
         }
+    }
+
+    /// Publishes one message the general way. `true`: the consumer sleeps and must be woken.
+    pub(crate) fn send_long(&mut self, message: &[u8]) -> Result<bool, TrySendError> {
         let mut pending = self.begin();
         self.push(&mut pending, message)?;
         Ok(self.publish(pending))
@@ -302,7 +309,9 @@ impl<M: Memory> ProducerCore<M> {
     fn answer(&mut self, ticket: u64) -> bool {
         let reached = self.published.position;
         let wake = self.waker.answer(&self.memory, ticket, reached);
-        self.recall_room(); // the sleeper may have asked for fences
+        if self.waker.fences() {
+            self.recall_room(); // the sleeper may just have asked for them
+        }
         wake
     }
 
