@@ -1,0 +1,136 @@
+//! The machine: which cores to use, how fast its clock ticks, and what to say about it.
+
+use std::fs;
+use std::time::Duration;
+
+use rivals_harness::{Failure, clock};
+use serde::Serialize;
+
+use crate::placement::Placement;
+
+/// On a virtual machine, a floor of so many nanoseconds or more means two cores. Two hyper-threads
+/// of one core pass a cache line there and back in 40 to 150 ns, two cores of a server in 250 to 500.
+const CROSS_NS: f64 = 200.0;
+
+/// What there is to know about the machine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) kernel: String,
+    pub(crate) cores: [usize; 2],
+    pub(crate) ticks_per_ns: f64,
+    /// The smallest step of the ticks.
+    pub(crate) step_ticks: u64,
+    /// A floor of so many nanoseconds or more means two cores.
+    pub(crate) cross_ns: f64,
+}
+
+impl Machine {
+    /// Looks, and chooses cores unless they are given.
+    pub(crate) fn look(cores: Option<&[usize]>, cross_ns: Option<f64>) -> Result<Self, Failure> {
+        let cores = match cores {
+            Some(&[first, second]) => [first, second],
+            Some(_) => return Err("--cores takes two numbers".into()),
+            None => two_cores()?,
+        };
+        Ok(Self {
+            cpu: cpu(),
+            kernel: text("/proc/sys/kernel/osrelease"),
+            cores,
+            ticks_per_ns: clock::ticks_per_ns(Duration::from_millis(100)),
+            step_ticks: clock::step(),
+            cross_ns: cross_ns.unwrap_or_else(|| cross_from(cores)),
+        })
+    }
+
+    /// What a floor tells of the placement.
+    pub(crate) fn placement(&self, floor_ns: f64) -> Placement {
+        if floor_ns >= self.cross_ns {
+            Placement::Cross
+        } else {
+            Placement::Same
+        }
+    }
+
+    pub(crate) fn ns(&self, ticks: f64) -> f64 {
+        ticks / self.ticks_per_ns
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a few milliseconds"
+    )]
+    pub(crate) fn ticks(&self, time: Duration) -> u64 {
+        (time.as_secs_f64() * 1e9 * self.ticks_per_ns) as u64
+    }
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+fn cpu() -> String {
+    let info = text("/proc/cpuinfo");
+    let model = info.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split_once(':'));
+    model.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.trim().to_owned(),
+    )
+}
+
+/// What tells two cores from two hyper-threads. What the kernel of a virtual machine says of its
+/// cores means nothing, as the host moves them; any other kernel knows.
+fn cross_from([first, second]: [usize; 2]) -> f64 {
+    let info = text("/proc/cpuinfo");
+    let mut flags = info.lines().filter(|line| line.starts_with("flags"));
+    if flags.any(|line| line.ends_with(" hypervisor") || line.contains(" hypervisor ")) {
+        CROSS_NS
+    } else if first == second || siblings(first).contains(&second) {
+        f64::MAX
+    } else {
+        0.0
+    }
+}
+
+/// The hyper-threads of the core that `core` is one of.
+fn siblings(core: usize) -> Vec<usize> {
+    let path = format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list");
+    numbers(&text(&path))
+}
+
+/// The first core this program may use, and the first after it that is not its hyper-thread.
+fn two_cores() -> Result<[usize; 2], Failure> {
+    let status = text("/proc/self/status");
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let allowed = numbers(list.unwrap_or_default());
+    let first = *allowed.first().ok_or("no core to run on")?;
+    let siblings = siblings(first);
+    let second = allowed.iter().skip(1).find(|core| !siblings.contains(core));
+    let second = second.ok_or("two cores are needed; --cores 0,0 measures on one")?;
+    Ok([first, *second])
+}
+
+/// The numbers in a list such as `0,2-3`.
+fn numbers(list: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some(from.trim().parse().ok()?..=to.trim().parse().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn lists_of_cores() {
+        assert_eq!(super::numbers(" 0,2-4\n"), [0, 2, 3, 4]);
+        assert_eq!(super::numbers(""), [0; 0]);
+    }
+}

@@ -1,0 +1,81 @@
+//! Whether the two ends share a core of the machine.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use rivals_harness::Output;
+use rivals_harness::cell::unpack;
+use serde::Serialize;
+
+use crate::machine::Machine;
+use crate::statistics::percentile;
+
+/// Where the two ends were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) enum Placement {
+    /// On two cores.
+    #[serde(rename = "cross core")]
+    Cross,
+    /// On two hyper-threads of one core.
+    #[serde(rename = "same core")]
+    Same,
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Cross => "cross core",
+            Self::Same => "same core",
+        })
+    }
+}
+
+/// The placement to report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wanted {
+    /// Waits for two cores.
+    Cross,
+    /// Waits for two hyper-threads of one core.
+    Same,
+    /// Waits for nothing; reports what there was enough of, two cores first.
+    Any,
+}
+
+impl Wanted {
+    /// The placement, if there is only one.
+    pub(crate) fn placement(self) -> Option<Placement> {
+        match self {
+            Self::Cross => Some(Placement::Cross),
+            Self::Same => Some(Placement::Same),
+            Self::Any => None,
+        }
+    }
+}
+
+/// One measurement whose placement did not change meanwhile.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) output: Output,
+    pub(crate) placement: Placement,
+    /// The mean of the floors right before and right after.
+    pub(crate) floor_ns: f64,
+}
+
+impl Settled {
+    /// Looks at the floors around a measurement; `None` if they tell of two placements.
+    pub(crate) fn of(output: Output, machine: &Machine) -> Option<Self> {
+        let ns = |samples: &Vec<(u64, u64)>| {
+            machine.ns(percentile(&unpack(samples), 0.5, machine.step_ticks))
+        };
+        let floors: Vec<_> = output.floors.iter().map(ns).collect();
+        let [before, after] = floors[..] else {
+            return None;
+        };
+        let placement = machine.placement(before);
+        (machine.placement(after) == placement).then_some(Self {
+            output,
+            placement,
+            floor_ns: f64::midpoint(before, after),
+        })
+    }
+}
