@@ -232,7 +232,8 @@ impl Link {
 
     /// Waits until `ready`, at most until `deadline`; tells when the peer ended instead.
     ///
-    /// `done` is how far this side has come, `wanted` the position the peer must reach before it needs to wake this side.
+    /// `done` is how far this side has come; `wanted` is the position that the peer must reach
+    /// before it needs to wake this side.
     pub(crate) fn wait(
         &mut self,
         done: Progress,
