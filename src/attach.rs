@@ -1,7 +1,8 @@
 //! An open ring, and taking an end of it, step by step.
 //!
-//! Register for barriers; take the attach lock; take the role; map; see in which state the ring is;
-//! recover what this role owns; write the hints; last, the session number. A process that dies
+//! Register for barriers; take the attach lock; take the role; map; see in which state the ring is
+//! (and recover all of it, if it is durable and cold: `settle`); recover what this role owns; write
+//! the hints; last, the session number. A process that dies
 //! anywhere in between leaves the role free and the words as they were, or this role's words
 //! brought forward, which its successor would do again with the same result.
 
@@ -22,7 +23,8 @@ use crate::producer::Producer;
 use crate::region::{self, Access, Backing, Mapping, Object};
 use crate::ring::{ConsumerCore, Geometry, ProducerCore, SESSION_STORE, read_session};
 use crate::role::{self, AttachLock, Lease};
-use crate::{recovery, sync};
+use crate::state::Here;
+use crate::{cold, recovery, sync};
 
 /// A ring that is open and checked, with no role taken yet.
 ///
@@ -34,6 +36,7 @@ pub struct Ring {
     identity: Identity,
     extras: MapExtras,
     attach_timeout: Duration,
+    distrusts_memory: bool,
 }
 
 impl Ring {
@@ -51,6 +54,7 @@ impl Ring {
             identity,
             extras: options.map_extras(),
             attach_timeout: options.attach_timeout_or_default(),
+            distrusts_memory: options.distrusts_memory(),
         })
     }
 
@@ -131,13 +135,16 @@ impl Ring {
         let attach = self.begin(Role::Producer, mapping)?;
         let geometry = Geometry::new(&self.identity);
         let recovered = recovery::producer(&attach.mapped, &geometry, attach.peer_is_live);
-        let (published, head) = recovered.map_err(|what| self.corrupt(what))?;
+        let resumed = recovered.map_err(|what| self.corrupt(what))?;
+        let free = self.free_from(&attach, &geometry, &resumed)?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
-        let mut core = ProducerCore::new(mapped, geometry, published, head, fences);
+        let mut core = ProducerCore::new(mapped, geometry, resumed.tail, free, fences);
         core.store_progress();
+        let mut durability = self.durability(&attach, &geometry, &resumed)?;
+        self.erase_abandoned(&mut core, &mut durability)?;
         let mut link = attach.finish(&self.object);
         link.forget_past_endings(|| false);
-        Ok(Producer::from_parts(core, link))
+        Ok(Producer::from_parts(core, link, durability))
     }
 
     pub(crate) fn attach_consumer(
@@ -147,18 +154,24 @@ impl Ring {
         let attach = self.begin(Role::Consumer, mapping)?;
         let geometry = Geometry::new(&self.identity);
         let recovered = recovery::consumer(&attach.mapped, &geometry, attach.peer_is_live);
-        let released = recovered.map_err(|what| self.corrupt(what))?;
+        let resumed = recovered.map_err(|what| self.corrupt(what))?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
-        let core = ConsumerCore::new(mapped, geometry, released, fences);
+        let core = ConsumerCore::new(mapped, geometry, resumed.head, fences);
+        let durability = self.durability(&attach, &geometry, &resumed)?;
         let mut link = attach.finish(&self.object);
         // An ending is news only to a consumer that still has something to take.
         link.forget_past_endings(|| core.has_message(&core.begin()));
-        Ok(Consumer::from_parts(core, link))
+        Ok(Consumer::from_parts(core, link, durability))
     }
 
     /// Maps the ring with the options it was opened with.
     pub(crate) fn map(&self, access: Access) -> Result<Mapping, OpenError> {
-        self.object.map(self.identity.shape, access, self.extras)
+        let shape = self.identity.shape;
+        if self.identity.durable() && access != Access::Observe {
+            self.object.map_durably(shape, access, self.extras)
+        } else {
+            self.object.map(shape, access, self.extras)
+        }
     }
 
     /// Everything up to the point where the role's own words are recovered.
@@ -181,8 +194,14 @@ impl Ring {
         let failed = |error| OpenError::os(name, "ask who holds the other role", error);
         let peer_is_live = role::is_held(self.object.lock_fd(), peer_byte).map_err(failed)?;
         let myself = Myself::ask();
-        self.check_boot(&mapped, peer_is_live, &myself)?;
-        let (last_session, _) = read_session(&mapped, role);
+        let here = self.here(&myself);
+        let cold = if self.identity.durable() {
+            self.settle(role, &mapped, &here, peer_is_live)?
+        } else {
+            self.check_boot(&mapped, peer_is_live, &myself)?;
+            None
+        };
+        let (last_session, closed) = read_session(&mapped, role);
         Ok(Attach {
             role,
             session: last_session.wrapping_add(1),
@@ -193,6 +212,13 @@ impl Ring {
             can_issue_barriers,
             peer_is_live,
             myself,
+            here: self.identity.durable().then_some(here),
+            cold,
+            predecessor: if last_session != 0 && !closed {
+                Predecessor::Vanished
+            } else {
+                Predecessor::NoneOrClosed
+            },
             _lock: lock,
         })
     }
@@ -418,6 +444,13 @@ impl Ring {
     }
 }
 
+/// How the last holder of a role left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Predecessor {
+    NoneOrClosed,
+    Vanished,
+}
+
 /// An attach under way: the role is held, nothing is written yet.
 #[derive(Debug)]
 struct Attach {
@@ -430,6 +463,12 @@ struct Attach {
     can_issue_barriers: bool,
     peer_is_live: bool,
     myself: Myself,
+    /// Where this is, for a durable ring's page.
+    here: Option<Here>,
+    /// What a cold recovery found, if there was one.
+    cold: Option<cold::Found>,
+    /// How the role's last holder left.
+    predecessor: Predecessor,
     _lock: AttachLock,
 }
 
@@ -444,6 +483,9 @@ impl Attach {
         put(word::PARKED, 0);
         put(word::FENCE_MODE, if self.fences { FENCE } else { BARRIER });
         self.myself.store(&self.mapped, self.role);
+        if let Some(here) = self.here {
+            here.store(&self.mapped, self.role);
+        }
         self.mapped
             .store(word::SESSION.of(self.role), self.session, SESSION_STORE);
         Link::new(LinkParts {
@@ -459,5 +501,6 @@ impl Attach {
     }
 }
 
+mod settle;
 #[cfg(test)]
 mod tests;

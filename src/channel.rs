@@ -149,6 +149,8 @@ pub enum CallError {
     /// The other side died; said once, then a call waits for the next. A request that was sent may
     /// have been carried out, or may be by the next server.
     PeerGone,
+    /// The ring for sending is durable and a sync of it has failed: see [`SendError::Poisoned`].
+    Poisoned,
     /// The request or the reply can never fit.
     TooLong {
         /// Bytes of the request or the reply.
@@ -188,6 +190,7 @@ impl fmt::Display for CallError {
                  number: the other side does not speak through a channel"
             ),
             Self::Corrupt(corruption) => corruption.fmt(f),
+            Self::Poisoned => SendError::Poisoned.fmt(f),
             Self::Forked => SendError::Forked.fmt(f),
         }
     }
@@ -205,7 +208,8 @@ impl Error for CallError {
 impl From<SendError> for CallError {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::TimedOut => Self::TimedOut,
+            SendError::TimedOut | SendError::WaitingForCheckpoint => Self::TimedOut,
+            SendError::Poisoned => Self::Poisoned,
             SendError::Closed => Self::Closed,
             SendError::PeerGone => Self::PeerGone,
             SendError::TooLong {

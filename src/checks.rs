@@ -105,6 +105,7 @@ pub(crate) fn check_file(object: &Object, identity: &Identity) -> Result<(), Ope
     }
     let name = object.name().to_owned();
     match object.backing() {
+        Backing::File if identity.durable() => Ok(()), // recovered when a role is taken
         Backing::File => Err(OpenError::Cold {
             name,
             why: "copied or restored from elsewhere",

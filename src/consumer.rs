@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use core::time::Duration;
 use std::time::Instant;
 
+use crate::durability::Durability;
 use crate::error::{Corruption, RecvError, TryRecvError};
 use crate::link::{Ending, Link};
 use crate::memory::Mapped;
@@ -55,15 +56,63 @@ pub struct Consumer<T: Trust = Untrusted> {
 pub(crate) struct End {
     pub(crate) core: ConsumerCore<Mapped>,
     pub(crate) link: Link,
+    pub(crate) durability: Durability,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
+        self.durability.stop(self.link.is_owner());
         if self.link.is_owner() && !std::thread::panicking() {
             let session = self.link.session();
             if self.core.close(session) {
                 self.link.wake_peer();
             }
+        }
+    }
+}
+
+impl End {
+    /// Waits until a message is there, or a producer that needs a checkpoint.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), RecvError> {
+        let Self {
+            core,
+            link,
+            durability,
+        } = self;
+        let done = *core.released();
+        let expected_bytes = link.expected_record_bytes(&done);
+        let owes = durability.owes_checkpoint(&done);
+        let ready = || core.look(expected_bytes) || (owes && core.producer_is_short());
+        match link.wait(done, done.position, deadline, ready) {
+            Ok(()) => Ok(()),
+            Err(Ending::TimedOut) => Err(RecvError::TimedOut),
+            Err(Ending::Closed) => Err(RecvError::Closed),
+            Err(Ending::PeerGone) => Err(RecvError::PeerGone),
+        }
+    }
+
+    /// Durable rings: before this side waits, a checkpoint for a producer that waits for one, or
+    /// both would wait for ever.
+    #[inline]
+    fn serve_short_producer(&mut self) {
+        let done = *self.core.released();
+        if self.durability.owes_checkpoint(&done) && self.core.producer_is_short() {
+            let Self {
+                core, durability, ..
+            } = self;
+            // What failed is latched, and nothing is owed any more.
+            let _latched = durability.checkpoint(core.memory(), core.geometry(), done, None);
+        }
+    }
+
+    /// After a release: a checkpoint, if one is due.
+    #[inline]
+    pub(crate) fn tick(&mut self) {
+        if self.core.geometry().durable {
+            let Self {
+                core, durability, ..
+            } = self;
+            durability.tick(core.memory(), core.geometry(), core.released());
         }
     }
 }
@@ -79,9 +128,17 @@ impl<T: Trust> fmt::Debug for Consumer<T> {
 
 impl<T: Trust> Consumer<T> {
     /// Joins the protocol to its tie to the ring.
-    pub(crate) const fn from_parts(core: ConsumerCore<Mapped>, link: Link) -> Self {
+    pub(crate) const fn from_parts(
+        core: ConsumerCore<Mapped>,
+        link: Link,
+        durability: Durability,
+    ) -> Self {
         Self {
-            end: End { core, link },
+            end: End {
+                core,
+                link,
+                durability,
+            },
             scratch: Vec::new(),
             trust: PhantomData,
         }
@@ -532,19 +589,13 @@ impl<T: Trust> Consumer<T> {
     #[cold]
     pub fn wait_for_message(&mut self, deadline: Option<Instant>) -> Result<(), RecvError> {
         self.end.link.check()?;
-        let End { core, link } = &mut self.end;
-        let taken = core.begin();
-        let done = *core.released();
-        let wanted = done.position;
-        if core.has_message(&taken) {
-            return Ok(());
-        }
-        let expected_bytes = link.expected_record_bytes(&done);
-        match link.wait(done, wanted, deadline, || core.look(expected_bytes)) {
-            Ok(()) => Ok(()),
-            Err(Ending::TimedOut) => Err(RecvError::TimedOut),
-            Err(Ending::Closed) => Err(RecvError::Closed),
-            Err(Ending::PeerGone) => Err(RecvError::PeerGone),
+        loop {
+            let taken = self.end.core.begin();
+            if self.end.core.has_message(&taken) {
+                return Ok(());
+            }
+            self.end.serve_short_producer();
+            self.end.wait(deadline)?;
         }
     }
 
@@ -620,8 +671,11 @@ impl<T: Trust> Consumer<T> {
     #[inline]
     pub(crate) fn release(&mut self, taken: Taken) {
         // A view or drain from before a fork is inert in the child, as its consumer is.
-        if self.end.link.is_owner() && self.end.core.release(taken) {
-            self.end.link.wake_peer();
+        if self.end.link.is_owner() {
+            if self.end.core.release(taken) {
+                self.end.link.wake_peer();
+            }
+            self.end.tick();
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use rustix::mm::MsyncFlags;
 
 use crate::consumer::Consumer;
+use crate::durability::Durability;
 use crate::link::Link;
 use crate::producer::Producer;
 use crate::trusted::Trust;
@@ -37,13 +38,18 @@ impl Flush {
     }
 }
 
-fn flush(link: &Link, how: Flush) -> io::Result<()> {
+fn flush(link: &Link, durability: &Durability, how: Flush) -> io::Result<()> {
     if !link.is_owner() {
         return Err(io::Error::other(
             "this handle was made before a fork and is inert here",
         ));
     }
-    link.mapped().mapping().flush(how.flags())
+    let outcome = link.mapped().mapping().flush(how.flags());
+    if outcome.is_err() && how == Flush::Sync {
+        // The kernel tells of a lost write once: no checkpoint after this one would hear of it.
+        durability.poison(link.mapped());
+    }
+    outcome
 }
 
 impl<T: Trust> Producer<T> {
@@ -64,7 +70,7 @@ impl<T: Trust> Producer<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn flush(&self, how: Flush) -> io::Result<()> {
-        flush(&self.end.link, how)
+        flush(&self.end.link, &self.end.durability, how)
     }
 }
 
@@ -81,6 +87,6 @@ impl<T: Trust> Consumer<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn flush(&self, how: Flush) -> io::Result<()> {
-        flush(&self.end.link, how)
+        flush(&self.end.link, &self.end.durability, how)
     }
 }

@@ -354,13 +354,15 @@ macro_rules! into_io_error {
 
 into_io_error! {
     TrySendError {
-        TrySendError::Full => WouldBlock,
+        TrySendError::Full | TrySendError::WaitingForCheckpoint => WouldBlock,
+        TrySendError::Poisoned => Other,
         TrySendError::TooLong { .. } => InvalidInput,
         TrySendError::Corrupt(_) => InvalidData,
         TrySendError::Forked => Other,
     }
     SendError {
-        SendError::TimedOut => TimedOut,
+        SendError::TimedOut | SendError::WaitingForCheckpoint => TimedOut,
+        SendError::Poisoned => Other,
         SendError::Closed => BrokenPipe,
         SendError::PeerGone => ConnectionReset,
         SendError::TooLong { .. } => InvalidInput,

@@ -60,8 +60,12 @@ compile_error!("ringduct needs little-endian 64-bit Linux: its futex, membarrier
 mod attach;
 mod batch;
 mod channel;
+mod checkpoint;
+mod checkpoints;
 mod checks;
+mod cold;
 mod consumer;
+mod durability;
 mod error;
 mod facts;
 mod flush;
@@ -77,6 +81,7 @@ mod observer;
 mod options;
 mod pace;
 mod peer;
+mod policy;
 mod position;
 mod producer;
 mod recovery;
@@ -84,6 +89,10 @@ mod region;
 mod ring;
 mod role;
 mod session;
+#[cfg(feature = "simulator")]
+#[doc(hidden)]
+pub mod simulator;
+mod state;
 mod sync;
 #[cfg(test)]
 mod testing;
@@ -104,10 +113,12 @@ struct Readme;
 pub use attach::Ring;
 pub use batch::{Batch, Claim};
 pub use channel::{CallError, Channel, Client, Server};
+pub use checkpoint::{CheckpointForm, Durable};
+pub use checkpoints::MessageKey;
 pub use consumer::Consumer;
 pub use error::{
-    Corruption, Damage, OpenError, ParseLocationError, RecvError, SendError, TryRecvError,
-    TrySendError,
+    CheckpointError, Corruption, Damage, OpenError, ParseLocationError, RecvError, SendError,
+    TryRecvError, TrySendError,
 };
 pub use flush::Flush;
 pub use handover::Grant;
@@ -118,7 +129,9 @@ pub use messages::{Messages, TryMessages};
 pub use observer::{Observer, Peeked, Rates, SideSnapshot, Snapshot};
 pub use options::{HugePages, Options};
 pub use peer::{Holder, PeerState};
+pub use policy::CheckpointPolicy;
 pub use producer::Producer;
+pub use recovery::{Recovery, RecoveryState};
 pub use region::Backing;
 pub use session::pair;
 pub use totals::Totals;

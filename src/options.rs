@@ -69,6 +69,8 @@ pub struct Options {
     application_tag: Option<[u8; 16]>,
     checksum: Option<bool>,
     attach_timeout: Option<Duration>,
+    durable: Option<bool>,
+    distrust_memory: Option<bool>,
 }
 
 impl Options {
@@ -225,6 +227,36 @@ impl Options {
         self
     }
 
+    /// Chooses whether a new ring can outlive a power cut: see
+    /// [`Producer::checkpoint`](crate::Producer::checkpoint). Off by default. Its space is then used
+    /// again only once a checkpoint of the consumer is on the medium. Needs a file on ext4, xfs,
+    /// btrfs or f2fs. An existing ring must agree.
+    ///
+    /// ```
+    /// use ringduct::{OpenError, Options};
+    /// let error = Options::new().durable(true).create_anonymous().unwrap_err();
+    /// assert!(matches!(error, OpenError::NotDurable { .. }));
+    /// ```
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = Some(durable);
+        self
+    }
+
+    /// Recovers a durable ring as after a power cut even if boot, file and mount look the same: for
+    /// rings that were restored in place, or on a disk that lost its cache. Off by default. Messages
+    /// that no checkpoint covers may be lost. Without effect while the other side is attached, and
+    /// on rings that are not durable.
+    ///
+    /// ```
+    /// let options = ringduct::Options::new().distrust_memory(true);
+    /// assert!(options.create_anonymous()?.producer().is_ok());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn distrust_memory(mut self, distrust: bool) -> Self {
+        self.distrust_memory = Some(distrust);
+        self
+    }
+
     /// Bounds the wait for another process that is attaching at this moment: 5 seconds by default;
     /// zero tries once; [`Duration::MAX`] waits for ever. Never bounds the wait for a role: a role
     /// that is taken is refused at once.
@@ -258,6 +290,7 @@ pub(crate) struct CreatePlan {
     pub(crate) max_message_bytes: u64,
     pub(crate) application_tag: [u8; 16],
     pub(crate) checksum: bool,
+    pub(crate) durable: bool,
     pub(crate) huge: HugePages,
 }
 
@@ -274,6 +307,11 @@ impl Options {
             huge: self.huge_pages_or_default(),
             lock_memory: self.lock_memory.unwrap_or(false),
         }
+    }
+
+    /// Whether to recover as after a power cut in any case.
+    pub(crate) fn distrusts_memory(&self) -> bool {
+        self.distrust_memory.unwrap_or(false)
     }
 
     /// The user id that an existing ring must belong to.
@@ -327,6 +365,7 @@ impl Options {
             max_message_bytes,
             application_tag: self.application_tag.unwrap_or_default(),
             checksum: self.checksum.unwrap_or(false),
+            durable: self.durable.unwrap_or(false),
             huge: self.huge_pages_or_default(),
         })
     }
@@ -389,6 +428,10 @@ impl Options {
             return Err(mismatch(name, "checksum", asked, checksum));
         }
         let ordinary = ring.shape.unit_bytes() == ring.kernel_page_bytes;
+        let durable = ring.durable();
+        if let Some(asked) = self.durable.filter(|asked| *asked != durable) {
+            return Err(mismatch(name, "durable", asked, durable));
+        }
         if self.huge_pages == Some(HugePages::Always) && ordinary {
             let (asked, found) = (HugePages::Always, HugePages::Never);
             return Err(mismatch(name, "huge_pages", asked, found));

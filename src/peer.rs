@@ -198,7 +198,7 @@ pub(crate) fn unix_ns() -> u64 {
 }
 
 /// The id of this boot, as two numbers; zeros when the kernel does not tell.
-fn boot_id() -> [u64; 2] {
+pub(crate) fn boot_id() -> [u64; 2] {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     halves(u128::from_str_radix(&digits, 16).unwrap_or(0))

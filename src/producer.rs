@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::batch::{Batch, Claim};
+use crate::durability::Durability;
 use crate::error::{SendError, TrySendError};
 use crate::link::{Ending, Link};
 use crate::memory::Mapped;
@@ -52,15 +53,60 @@ pub struct Producer<T: Trust = Untrusted> {
 pub(crate) struct End {
     pub(crate) core: ProducerCore<Mapped>,
     pub(crate) link: Link,
+    pub(crate) durability: Durability,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
+        self.durability.stop(self.link.is_owner());
         if self.link.is_owner() && !std::thread::panicking() {
             let session = self.link.session();
             if self.core.close(session) {
                 self.link.wake_peer();
             }
+        }
+    }
+}
+
+/// What durable rings need besides; nothing in others.
+impl End {
+    /// Before anything is published or claimed: no sync has failed, and nothing lies behind the
+    /// tail that could come back.
+    #[inline]
+    pub(crate) fn make_ready(&mut self) -> Result<(), TrySendError> {
+        if self.core.geometry().durable {
+            self.make_durably_ready()
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn make_durably_ready(&mut self) -> Result<(), TrySendError> {
+        if self.durability.is_poisoned(self.core.memory()) {
+            return Err(TrySendError::Poisoned);
+        }
+        let erased = self.durability.erase_abandoned(&mut self.core);
+        erased.map_err(|_| TrySendError::Poisoned)
+    }
+
+    /// After something was published: a checkpoint, if one is due.
+    #[inline]
+    pub(crate) fn tick(&mut self) {
+        if self.core.geometry().durable {
+            let Self {
+                core, durability, ..
+            } = self;
+            durability.tick(core.memory(), core.geometry(), core.published());
+        }
+    }
+
+    /// The deadline passed: why there is no room for `message_bytes`.
+    fn why_no_room(&mut self, message_bytes: u64) -> SendError {
+        let pending = self.core.begin();
+        match self.core.claim(&pending, message_bytes) {
+            Err(TrySendError::WaitingForCheckpoint) => SendError::WaitingForCheckpoint,
+            _ => SendError::TimedOut,
         }
     }
 }
@@ -76,9 +122,17 @@ impl<T: Trust> fmt::Debug for Producer<T> {
 
 impl<T: Trust> Producer<T> {
     /// Joins the protocol to its tie to the ring.
-    pub(crate) const fn from_parts(core: ProducerCore<Mapped>, link: Link) -> Self {
+    pub(crate) const fn from_parts(
+        core: ProducerCore<Mapped>,
+        link: Link,
+        durability: Durability,
+    ) -> Self {
         Self {
-            end: End { core, link },
+            end: End {
+                core,
+                link,
+                durability,
+            },
             trust: PhantomData,
         }
     }
@@ -131,10 +185,13 @@ impl<T: Trust> Producer<T> {
     #[inline(never)]
     fn try_send_long(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.end.link.check()?;
+        self.end.make_ready()?;
         match self.end.core.send_long(message) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                self.end.link.wake_peer();
+            Ok(wake) => {
+                if wake {
+                    self.end.link.wake_peer();
+                }
+                self.end.tick();
                 Ok(())
             }
             Err(error) => Err(self.note(error)),
@@ -215,7 +272,9 @@ impl<T: Trust> Producer<T> {
         loop {
             match self.try_send_long(message) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full) => self.wait_for_room(message.len(), deadline)?,
+                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint) => {
+                    self.wait_for_room(message.len(), deadline)?;
+                }
                 Err(error) => return Err(SendError::from_try(error)),
             }
         }
@@ -240,19 +299,23 @@ impl<T: Trust> Producer<T> {
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
         self.end.link.check()?;
+        self.end.make_ready().map_err(SendError::from_try)?;
         let bytes = message_bytes as u64;
         let pending = self.end.core.begin();
         match self.end.core.claim(&pending, bytes) {
             Ok(_) => return Ok(()),
-            Err(TrySendError::Full) => {}
+            Err(TrySendError::Full | TrySendError::WaitingForCheckpoint) => {}
             Err(error) => return Err(SendError::from_try(self.note(error))),
         }
-        let End { core, link } = &mut self.end;
+        let End { core, link, .. } = &mut self.end;
+        if core.geometry().durable && core.ask_for_checkpoint() {
+            link.wake_peer();
+        }
         let wanted = core.wanted_head(&pending, bytes);
         let done = *core.published();
         match link.wait(done, wanted, deadline, || core.has_room(&pending, bytes)) {
             Ok(()) => Ok(()),
-            Err(Ending::TimedOut) => Err(SendError::TimedOut),
+            Err(Ending::TimedOut) => Err(self.end.why_no_room(bytes)),
             Err(Ending::Closed) => Err(SendError::Closed),
             Err(Ending::PeerGone) => Err(SendError::PeerGone),
         }
@@ -275,6 +338,7 @@ impl<T: Trust> Producer<T> {
     /// ```
     pub fn batch(&mut self) -> Result<Batch<'_, T>, TrySendError> {
         self.end.link.check()?;
+        self.end.make_ready()?;
         Ok(Batch::new(self))
     }
 
@@ -333,6 +397,7 @@ impl<T: Trust> Producer<T> {
     #[inline]
     pub fn try_claim(&mut self, max_bytes: usize) -> Result<Claim<'_, T>, TrySendError> {
         self.end.link.check()?;
+        self.end.make_ready()?;
         let pending = self.end.core.begin();
         match self.end.core.claim(&pending, max_bytes as u64) {
             Ok(space) => Ok(Claim::new(self, pending, space)),
@@ -363,10 +428,13 @@ impl<T: Trust> Producer<T> {
     ) -> Result<Claim<'_, T>, SendError> {
         let space = loop {
             self.end.link.check()?;
+            self.end.make_ready().map_err(SendError::from_try)?;
             let pending = self.end.core.begin();
             match self.end.core.claim(&pending, max_bytes as u64) {
                 Ok(space) => break space,
-                Err(TrySendError::Full) => self.wait_for_room(max_bytes, deadline)?,
+                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint) => {
+                    self.wait_for_room(max_bytes, deadline)?;
+                }
                 Err(error) => return Err(SendError::from_try(self.note(error))),
             }
         };
@@ -378,8 +446,11 @@ impl<T: Trust> Producer<T> {
     #[inline]
     pub(crate) fn publish(&mut self, pending: Pending) {
         // A batch or claim from before a fork is inert in the child, as its producer is.
-        if self.end.link.is_owner() && self.end.core.publish(pending) {
-            self.end.link.wake_peer();
+        if self.end.link.is_owner() {
+            if self.end.core.publish(pending) {
+                self.end.link.wake_peer();
+            }
+            self.end.tick();
         }
     }
 

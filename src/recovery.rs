@@ -1,25 +1,110 @@
 //! What a successor may believe, and where it goes on.
 //!
-//! Two states are told apart under the attach lock. *Live*: the peer holds its role, so the shared
+//! Of a ring that is not durable, two states are told apart under the attach lock. *Live*: the peer holds its role, so the shared
 //! words are in use and right; only this role's own are brought up to date. *Same boot*: nobody
 //! holds the other role, and the memory is the one that the last holders wrote (every process
 //! shares one page cache, which outlives them all); every word is bounded and every record walked,
 //! and nothing published is dropped. Anything else, a reboot or a copy, is *cold*: what such a ring
-//! holds is not proved by anything, and it is refused untouched.
+//! holds is not proved by anything, and it is refused untouched. A durable ring in that state is first
+//! recovered from its checkpoints: see `state` and `cold`.
+
+use core::fmt;
 
 use crate::error::{Corruption, Damage};
-use crate::layout::{COMMIT_BYTES, Role};
+use crate::layout::{COMMIT_BYTES, Role, word};
 use crate::memory::Memory;
 use crate::position;
-use crate::ring::{Geometry, HEAD_LOAD, Progress, TAIL_LOAD, Walked, walk};
+use crate::ring::{DURABLE_LOAD, Geometry, HEAD_LOAD, Progress, TAIL_LOAD, Walked, walk};
+
+/// What was found when an end was attached, and what was made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// What could be believed.
+    pub state: RecoveryState,
+    /// Cold recoveries of the ring so far, this one included. Positions of records that were lost
+    /// are used again under the next incarnation.
+    pub incarnation: u64,
+    /// The consumer's position.
+    pub head: u64,
+    /// The producer's position.
+    pub tail: u64,
+    /// Messages between the two: they are there to be received.
+    pub kept_messages: u64,
+    /// Messages beyond the tail that the producer's page counted: at least so many were published
+    /// and are lost. Zero but after a cold recovery.
+    pub dropped_messages: u64,
+    /// Bytes of records beyond the tail that the last checkpoint in one sync was to cover, and of
+    /// which nothing says whether it was acknowledged. Zero but after a cold recovery.
+    pub possibly_acknowledged_bytes: u64,
+}
+
+/// What could be believed of a ring when an end was attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecoveryState {
+    /// The ring is new: nobody was ever attached.
+    New,
+    /// The other side is attached: everything.
+    Live,
+    /// Nobody was attached and the machine, file and mount are the same: everything. Nothing that
+    /// was published is lost.
+    SameBoot,
+    /// A power cut, a reboot, an unmount or a copy lies between: only what checkpoints prove.
+    Cold,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            state,
+            incarnation,
+            head,
+            tail,
+            kept_messages,
+            dropped_messages,
+            possibly_acknowledged_bytes,
+        } = self;
+        f.write_str(match state {
+            RecoveryState::New => "new",
+            RecoveryState::Live => "in use",
+            RecoveryState::SameBoot => "as its last users left it",
+            RecoveryState::Cold => "recovered from its checkpoints",
+        })?;
+        write!(
+            f,
+            ": {kept_messages} messages kept (positions {head} to {tail}, incarnation {incarnation})"
+        )?;
+        if *dropped_messages > 0 {
+            write!(
+                f,
+                ", at least {dropped_messages} lost that no checkpoint covered"
+            )?;
+        }
+        if *possibly_acknowledged_bytes > 0 {
+            write!(
+                f,
+                ", {possibly_acknowledged_bytes} bytes missing that the last checkpoint may have covered"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Both sides' progress, as an end finds it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resumed {
+    pub(crate) head: Progress,
+    pub(crate) tail: Progress,
+}
 
 /// Where a producer goes on: its progress, brought forward over at most one publish, and the
-/// consumer's head.
+/// consumer's.
 pub(crate) fn producer(
     memory: &impl Memory,
     geometry: &Geometry,
     peer_is_live: bool,
-) -> Result<(Progress, u64), Corruption> {
+) -> Result<Resumed, Corruption> {
     // The head first: it only grows, and it never passes what the walk below finds.
     let head = Progress::load(memory, Role::Consumer, HEAD_LOAD);
     let stored = Progress::load(memory, Role::Producer, TAIL_LOAD);
@@ -33,22 +118,44 @@ pub(crate) fn producer(
     if !peer_is_live {
         check_backlog(memory, geometry, head, stored.position)?;
     }
-    Ok((walked.end, head.position))
+    Ok(Resumed {
+        head,
+        tail: walked.end,
+    })
 }
 
-/// Where a consumer goes on.
+/// Where a consumer goes on; the producer's progress is as its page says.
 pub(crate) fn consumer(
     memory: &impl Memory,
     geometry: &Geometry,
     peer_is_live: bool,
-) -> Result<Progress, Corruption> {
+) -> Result<Resumed, Corruption> {
     let head = Progress::load(memory, Role::Consumer, HEAD_LOAD);
-    let tail = Progress::load(memory, Role::Producer, TAIL_LOAD).position;
-    check_pair(geometry, head.position, tail)?;
+    let tail = Progress::load(memory, Role::Producer, TAIL_LOAD);
+    check_pair(geometry, head.position, tail.position)?;
     if !peer_is_live {
-        check_backlog(memory, geometry, head, tail)?;
+        check_backlog(memory, geometry, head, tail.position)?;
     }
-    Ok(head)
+    Ok(Resumed { head, tail })
+}
+
+/// In a durable ring: as far as space before the head is free, as the consumer's page says.
+pub(crate) fn durable_head(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    resumed: &Resumed,
+) -> Result<u64, Corruption> {
+    let found = memory.load(word::DURABLE.of(Role::Consumer), DURABLE_LOAD);
+    let head = resumed.head.position;
+    let oldest = resumed.tail.position.wrapping_sub(geometry.capacity_bytes);
+    let sound = position::is_aligned(found)
+        && position::at_or_after(found, oldest)
+        && position::at_or_after(head, found);
+    if sound {
+        Ok(found)
+    } else {
+        Err(damage(Damage::DurableHead, head, head, found))
+    }
 }
 
 /// Head and tail are places where records can start, and at most a capacity apart. The head may be

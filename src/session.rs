@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::attach::Ring;
+use crate::cold;
 use crate::consumer::Consumer;
 use crate::error::OpenError;
 use crate::layout::{FORMAT_MINOR, Features, Identity};
 use crate::location::Location;
-use crate::memory::store_identity;
+use crate::memory::{Mapped, store_identity};
 use crate::observer::Observer;
 use crate::options::{CreatePlan, Options};
 use crate::peer;
 use crate::producer::Producer;
-use crate::region::{self, Access, FileId, Mapping, Target};
+use crate::region::{self, Access, Mapping, Origin, Target};
+use crate::ring::Geometry;
+use crate::state::Here;
 use crate::trusted::Trusted;
 
 impl Options {
@@ -36,7 +39,9 @@ impl Options {
     /// ```
     pub fn create(&self, location: &Location) -> Result<Ring, OpenError> {
         let plan = self.plan_for(Target::Location(location))?;
-        let object = region::create(location, &plan, &mut |mapping, id| fill(mapping, id, &plan))?;
+        let object = region::create(location, &plan, &mut |mapping, origin| {
+            fill(mapping, origin, &plan)
+        })?;
         Ring::new(object, self)
     }
 
@@ -129,7 +134,9 @@ impl Options {
     /// ```
     pub fn create_memfd(&self, name: &str) -> Result<Ring, OpenError> {
         let plan = self.plan_for(Target::Memory)?;
-        let object = region::memfd(name, &plan, &mut |mapping, id| fill(mapping, id, &plan))?;
+        let object = region::memfd(name, &plan, &mut |mapping, origin| {
+            fill(mapping, origin, &plan)
+        })?;
         Ring::new(object, self)
     }
 
@@ -150,7 +157,7 @@ impl Options {
     /// ```
     pub fn create_anonymous(&self) -> Result<Ring, OpenError> {
         let plan = self.plan_for(Target::Memory)?;
-        let object = region::anonymous(&plan, &mut |mapping, id| fill(mapping, id, &plan))?;
+        let object = region::anonymous(&plan, &mut |mapping, origin| fill(mapping, origin, &plan))?;
         Ring::new(object, self)
     }
 
@@ -181,13 +188,15 @@ impl Options {
     }
 }
 
-/// Writes the header of a new ring, the magic last.
-fn fill(mapping: &Mapping, id: FileId, plan: &CreatePlan) -> Result<(), OpenError> {
-    let incompatible = if plan.checksum { Features::CHECKSUM } else { 0 };
+/// Writes the header of a new ring, the magic last; what a durable ring starts with before that.
+fn fill(mapping: &Arc<Mapping>, origin: Origin, plan: &CreatePlan) -> Result<(), OpenError> {
+    let checksum = if plan.checksum { Features::CHECKSUM } else { 0 };
+    let durable = if plan.durable { Features::DURABLE } else { 0 };
+    let Origin { id, mount } = origin;
     let identity = Identity {
         shape: plan.shape,
         features: Features {
-            incompatible,
+            incompatible: checksum | durable,
             ..Features::default()
         },
         minor: FORMAT_MINOR,
@@ -199,6 +208,15 @@ fn fill(mapping: &Mapping, id: FileId, plan: &CreatePlan) -> Result<(), OpenErro
         max_message_bytes: plan.max_message_bytes,
         kernel_page_bytes: plan.kernel_page_bytes,
     };
+    if plan.durable {
+        let here = Here {
+            boot: peer::boot_id(),
+            home: [id.device, id.inode],
+            mount,
+        };
+        let memory = Mapped::new(Arc::clone(mapping));
+        cold::format(&memory, &Geometry::new(&identity), &here, 0);
+    }
     store_identity(mapping, &identity.encode());
     Ok(())
 }

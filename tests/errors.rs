@@ -216,6 +216,14 @@ fn messages_say_both_numbers() {
         (too_long.to_string(), ["5001", "4080", "split"]),
         (small.to_string(), ["5001", "16", "larger"]),
         (TrySendError::Full.to_string(), ["full", "wait", "release"]),
+        (
+            TrySendError::WaitingForCheckpoint.to_string(),
+            ["full", "released", "checkpoint"],
+        ),
+        (
+            TrySendError::Poisoned.to_string(),
+            ["sync", "failed", "salvage"],
+        ),
         (TrySendError::Forked.to_string(), ["fork", "inert", forked]),
         (RecvError::Forked.to_string(), ["fork", "inert", forked]),
         (

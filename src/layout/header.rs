@@ -33,8 +33,10 @@ pub(crate) struct Features {
 impl Features {
     /// Incompatible: the upper half of each commit word is a checksum.
     pub(crate) const CHECKSUM: u64 = 1;
+    /// Incompatible: space is reused only once a checkpoint of the consumer has passed it.
+    pub(crate) const DURABLE: u64 = 2;
     /// Every incompatible bit this version understands.
-    pub(crate) const KNOWN_INCOMPATIBLE: u64 = Self::CHECKSUM;
+    pub(crate) const KNOWN_INCOMPATIBLE: u64 = Self::CHECKSUM | Self::DURABLE;
     /// Every read-only compatible bit this version understands.
     pub(crate) const KNOWN_READ_ONLY_COMPATIBLE: u64 = 0;
 }
@@ -254,6 +256,11 @@ impl Identity {
     /// Whether records carry checksums.
     pub(crate) const fn checksummed(&self) -> bool {
         self.features.incompatible & Features::CHECKSUM != 0
+    }
+
+    /// Whether space is reused only once a checkpoint of the consumer has passed it.
+    pub(crate) const fn durable(&self) -> bool {
+        self.features.incompatible & Features::DURABLE != 0
     }
 
     /// The bytes of the identity page, as whole words to be stored in any order with the first

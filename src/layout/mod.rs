@@ -3,9 +3,11 @@
 //! `FORMAT.md` is the full description of the bytes; these files hold the same numbers for the
 //! compiler, with assertions under each table.
 
+mod checkpoint;
 mod header;
 mod record;
 
+pub(crate) use checkpoint::{Checkpoint, SLOT_WORDS};
 pub(crate) use header::{
     FORMAT_MAJOR, FORMAT_MINOR, Features, HEADER_READ_BYTES, HeaderFault, Identity, MAGIC,
     UncheckedHeader,
@@ -103,10 +105,31 @@ pub(crate) enum Page {
     Producer = 1,
     /// Written by the consumer.
     Consumer = 2,
-    /// First of two checkpoint pages of the producer, reserved.
+    /// First of the two pages with the producer's checkpoints.
     ProducerCheckpoint = 3,
-    /// First of two checkpoint pages of the consumer, reserved.
+    /// First of the two pages with the consumer's checkpoints.
     ConsumerCheckpoint = 5,
+}
+
+/// One of a role's two checkpoint slots, each on a page of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// Whose.
+    pub(crate) role: Role,
+    /// The second of the two.
+    pub(crate) second: bool,
+}
+
+impl Slot {
+    /// Offset of the slot in a ring.
+    pub(crate) const fn offset(self, shape: Shape) -> u64 {
+        let first = match self.role {
+            Role::Producer => Page::ProducerCheckpoint,
+            Role::Consumer => Page::ConsumerCheckpoint,
+        };
+        let further = if self.second { shape.unit_bytes() } else { 0 };
+        shape.page_offset(first).wrapping_add(further) // below 8 units
+    }
 }
 
 /// Which end a page or a lock belongs to.
@@ -200,6 +223,7 @@ impl Offset {
 /// 256  wake                                the futex the peer sleeps on
 /// 384  waits, wakes sent, sleeps           counters for people
 /// 512  life: session, closed mark, ...     written at attach and at close
+/// 640  durability: poison, durable, ...    written by checkpoints
 /// ```
 pub(crate) mod word {
     use super::Offset;
@@ -224,6 +248,10 @@ pub(crate) mod word {
     pub(crate) const CLOSED_SESSION: Offset = Offset::new(520);
     /// The position at which it closed.
     pub(crate) const CLOSED_POSITION: Offset = Offset::new(528);
+    /// Cold recoveries of this ring so far: how often positions may have been used again.
+    pub(crate) const INCARNATION: Offset = Offset::new(536);
+    /// Equal in both pages, unless a cold recovery has not finished.
+    pub(crate) const GENERATION: Offset = Offset::new(544);
     /// How this side orders publish against the peer's parked word: see `fence_mode`.
     pub(crate) const FENCE_MODE: Offset = Offset::new(552);
     /// Boot id of the last attach, two words.
@@ -238,6 +266,19 @@ pub(crate) mod word {
     pub(crate) const UID: Offset = Offset::new(600);
     /// First 16 bytes of the holder's program name, two words: a hint.
     pub(crate) const PROGRAM: [Offset; 2] = [Offset::new(608), Offset::new(616)];
+
+    /// Not zero once a sync of this side failed: nothing is durable any more.
+    pub(crate) const POISON: Offset = Offset::new(640);
+    /// This side's position as far as a power cut leaves it: for the consumer, what may be reused.
+    pub(crate) const DURABLE: Offset = Offset::new(648);
+    /// Producer: it waits for a consumer's checkpoint, else zero.
+    pub(crate) const SHORT: Offset = Offset::new(656);
+    /// Producer: as far as commit words may have been stored without being published.
+    pub(crate) const REACH: Offset = Offset::new(664);
+    /// Device and inode under which this role was taken last.
+    pub(crate) const HOME: [Offset; 2] = [Offset::new(672), Offset::new(680)];
+    /// The mount of that device, zero if the kernel does not tell.
+    pub(crate) const MOUNT: Offset = Offset::new(688);
 
     /// Values of [`FENCE_MODE`].
     pub(crate) mod fence_mode {
@@ -271,6 +312,7 @@ pub(crate) mod word {
         assert!(WAKE.bytes() - PARKED.bytes() >= 128);
         assert!(WAITS.bytes() - WAKE.bytes() >= 128);
         assert!(SESSION.bytes() - WAITS.bytes() >= 128);
+        assert!(POISON.bytes() - SESSION.bytes() >= 128);
         // Both slots share one 64-byte line.
         assert!(SLOTS[1].bytes.bytes() + 8 <= 64);
     };

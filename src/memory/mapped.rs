@@ -21,8 +21,10 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::{Fence, Memory, Order, Strength, copy};
-use crate::layout::{EMPTY, HEADER_READ_BYTES, MIN_UNIT_BYTES, OVERHEAD_BYTES, Page, Role, Word};
+use super::{DurableMemory, Extent, Fence, Memory, Order, Strength, SyncFault, copy};
+use crate::layout::{
+    EMPTY, HEADER_READ_BYTES, MIN_UNIT_BYTES, OVERHEAD_BYTES, Page, Role, SLOT_WORDS, Slot, Word,
+};
 use crate::region::Mapping;
 use crate::sync;
 
@@ -260,5 +262,37 @@ impl Memory for Mapped {
     #[inline(always)]
     fn fence(&self, fence: Fence) {
         sync::fence(fence.kind);
+    }
+}
+
+impl DurableMemory for Mapped {
+    fn load_slot(&self, slot: Slot) -> [u64; SLOT_WORDS] {
+        let start: *mut u64 = self.mapping.slot(slot).cast();
+        core::array::from_fn(|index| {
+            // SAFETY: a slot has 16 words, its page at least 512.
+            let from = unsafe { start.add(index) };
+            // SAFETY: as above; aligned, since the page is, and readable by every role.
+            unsafe { sync::load(from, Strength::Relaxed) }
+        })
+    }
+
+    fn store_slot(&self, slot: Slot, words: &[u64; SLOT_WORDS]) {
+        let start: *mut u64 = self.mapping.slot(slot).cast();
+        for (index, word) in words.iter().enumerate() {
+            // SAFETY: a slot has 16 words, its page at least 512.
+            let to = unsafe { start.add(index) };
+            // SAFETY: as above; aligned, since the page is; a role stores to its own slots only.
+            unsafe { sync::store(to, *word, Strength::Release) };
+        }
+    }
+
+    fn sync(&self, extent: Extent) -> Result<(), SyncFault> {
+        self.mapping
+            .sync(extent)
+            .map_err(|errno| SyncFault { errno })
+    }
+
+    fn page_bytes(&self) -> u64 {
+        crate::region::kernel_page_bytes()
     }
 }

@@ -15,7 +15,7 @@ pub(crate) use model::Model;
 #[cfg(all(test, loom))]
 pub(crate) use model::{Side, Weak};
 
-use crate::layout::{COMMIT_BYTES, EMPTY, Word, record_bytes};
+use crate::layout::{COMMIT_BYTES, EMPTY, SLOT_WORDS, Slot, Word, record_bytes};
 use crate::position;
 
 /// How strongly one access is ordered, with the label that its partner carries too.
@@ -134,4 +134,42 @@ pub(crate) trait Memory {
     fn expect_to_write(&self, _position: u64) {}
     /// Issues a fence.
     fn fence(&self, fence: Fence);
+}
+
+/// The kernel could not bring something to the medium, or did not try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SyncFault {
+    /// What it said.
+    pub(crate) errno: i32,
+}
+
+/// What a sync is for. It may bring more to the medium than was asked for, never less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// One checkpoint slot.
+    Slot(Slot),
+    /// The data from one position to another, at most a capacity.
+    Data {
+        /// Its first position.
+        from: u64,
+        /// The position after its last.
+        to: u64,
+    },
+    /// The whole ring.
+    Everything,
+}
+
+/// A carrier whose bytes can be brought to a medium that outlives a power cut.
+pub(crate) trait DurableMemory: Memory {
+    /// Loads the words of a checkpoint slot.
+    fn load_slot(&self, slot: Slot) -> [u64; SLOT_WORDS];
+    /// Stores the words of a checkpoint slot, in order.
+    fn store_slot(&self, slot: Slot, words: &[u64; SLOT_WORDS]);
+    /// Brings what was stored before to the medium, and waits until it is there.
+    ///
+    /// An error is final: the kernel has marked the pages clean, and a second try would succeed
+    /// without having written anything.
+    fn sync(&self, extent: Extent) -> Result<(), SyncFault>;
+    /// Bytes that one store makes dirty at least: a page.
+    fn page_bytes(&self) -> u64;
 }

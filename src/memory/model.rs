@@ -28,7 +28,7 @@ use crate::layout::{Offset, ROLE_PAGE_BYTES, Role, Word, word};
 use crate::sync::owned;
 
 /// The words of a role's page that tests need.
-const WORDS: [Offset; 18] = [
+const WORDS: [Offset; 26] = [
     word::SLOTS[0].position,
     word::SLOTS[0].messages,
     word::SLOTS[0].bytes,
@@ -47,6 +47,14 @@ const WORDS: [Offset; 18] = [
     word::FENCE_MODE,
     word::BOOT_ID[0],
     word::BOOT_ID[1],
+    word::HOME[0],
+    word::HOME[1],
+    word::MOUNT,
+    word::GENERATION,
+    word::POISON,
+    word::DURABLE,
+    word::SHORT,
+    word::REACH,
 ];
 
 /// A side of a labelled pair.

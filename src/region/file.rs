@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
@@ -10,7 +11,9 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::mirror::{self, Source};
 use super::names::{Medium, Place};
-use super::{Access, Backing, FileId, Fill, How, Object, kernel_page_bytes, space_error, to_usize};
+use super::{
+    Access, Backing, FileId, Fill, How, Object, Origin, kernel_page_bytes, space_error, to_usize,
+};
 use crate::error::OpenError;
 use crate::options::{CreatePlan, MapExtras};
 
@@ -77,8 +80,18 @@ pub(super) fn create_from(
     {
         let source = Source::File(draft.file.as_fd());
         let extras = MapExtras::default();
-        let mapping = mirror::map(name, source, plan.shape, Access::Create, extras)?;
-        fill(&mapping, file_id)?;
+        let mapping = Arc::new(mirror::map(
+            name,
+            source,
+            plan.shape,
+            Access::Create,
+            extras,
+        )?);
+        let origin = Origin {
+            id: file_id,
+            mount: super::disk::mount_number(draft.file.as_fd()),
+        };
+        fill(&mapping, origin)?;
     }
     Ok((draft.publish(plan.mode)?, file_id, medium))
 }

@@ -1,13 +1,14 @@
 //! Memory files: sealed, without a name, handed over by descriptor; and opening by descriptor.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use super::mirror::{self, Source};
 use super::names::{self, Medium};
-use super::{Access, Backing, FileId, Fill, How, Object, file};
+use super::{Access, Backing, FileId, Fill, How, Object, Origin, file};
 use crate::error::OpenError;
 use crate::options::{CreatePlan, HugePages, MapExtras};
 
@@ -45,8 +46,18 @@ pub(super) fn create(
     {
         let source = Source::File(memory.as_fd());
         let extras = MapExtras::default();
-        let mapping = mirror::map(&name, source, plan.shape, Access::Create, extras)?;
-        fill(&mapping, file_id)?;
+        let mapping = Arc::new(mirror::map(
+            &name,
+            source,
+            plan.shape,
+            Access::Create,
+            extras,
+        )?);
+        let origin = Origin {
+            id: file_id,
+            mount: 0,
+        };
+        fill(&mapping, origin)?;
     }
     rustix::fs::fcntl_add_seals(&memory, SEALS).map_err(os("seal it"))?;
     Ok(Object {

@@ -14,17 +14,18 @@
 
 use core::ffi::c_void;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, MprotectFlags, MsyncFlags, ProtFlags};
 use rustix::process::Resource;
 
 use super::{Access, sysv, to_usize};
 use crate::error::OpenError;
 use crate::fork::{ForkToken, OwnMapping};
-use crate::layout::{Page, Role, Shape};
+use crate::layout::{Page, Role, Shape, Slot};
+use crate::memory::Extent;
 use crate::options::{HugePages, MapExtras};
 
 /// What a transparent huge page is aligned to on the machines we know.
@@ -47,12 +48,21 @@ pub(crate) struct Mapping {
     /// From the start of the reservation to the header: at least one page of guard.
     start: usize,
     shape: Shape,
+    /// The description that was mapped, where checkpoints are made through it. Each end has one of
+    /// its own: the kernel tells each description of a lost write once.
+    medium: Option<OwnedFd>,
 }
 
 impl Mapping {
     /// The sizes it was mapped with.
     pub(crate) fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Keeps the description that was mapped, so that checkpoints can be made through it.
+    pub(super) fn with_medium(mut self, medium: OwnedFd) -> Self {
+        self.medium = Some(medium);
+        self
     }
 
     /// The token of the process that mapped it. In a forked child nothing is mapped here.
@@ -68,6 +78,50 @@ impl Mapping {
     /// The address of the data: `capacity_bytes` long, followed by the same bytes once more.
     pub(crate) fn data(&self) -> *mut u8 {
         self.at(self.shape.header_bytes())
+    }
+
+    /// The address of a checkpoint slot: a page of the header.
+    pub(crate) fn slot(&self, slot: Slot) -> *mut u8 {
+        self.at(slot.offset(self.shape))
+    }
+
+    /// Brings a part of the ring to the medium and waits for it; the kernel's number on failure.
+    ///
+    /// A range that is one piece goes through a ranged `msync`. Data that reaches round the end of
+    /// the ring would need two of them, each with a flush of the device: then one `fdatasync` of
+    /// the file does it, as for everything.
+    pub(crate) fn sync(&self, extent: Extent) -> Result<(), i32> {
+        let Some(medium) = self.medium.as_ref().filter(|_| self.token().is_owner()) else {
+            return Err(Errno::OPNOTSUPP.raw_os_error());
+        };
+        let piece = match extent {
+            Extent::Slot(slot) => Some((slot.offset(self.shape), self.shape.unit_bytes())),
+            Extent::Data { from, to } => self.data_piece(from, to),
+            Extent::Everything => None,
+        };
+        let outcome = match piece {
+            Some((offset, length)) => {
+                let address = self.at(offset).cast();
+                // SAFETY: whole pages of the header or of the first copy of the data, which this
+                // value keeps mapped; writing back does not change what is in memory.
+                unsafe { rustix::mm::msync(address, to_usize(length), MsyncFlags::SYNC) }
+            }
+            None => retry_on_intr(|| rustix::fs::fdatasync(medium)),
+        };
+        outcome.map_err(Errno::raw_os_error)
+    }
+
+    /// Offset and length of the whole pages with the data from one position to another, unless
+    /// they reach round the end of the ring.
+    fn data_piece(&self, from: u64, to: u64) -> Option<(u64, u64)> {
+        let capacity = self.shape.capacity_bytes();
+        let page = super::kernel_page_bytes();
+        let first = from & capacity.wrapping_sub(1) & page.wrapping_neg();
+        let before = from.wrapping_sub(first) & capacity.wrapping_sub(1);
+        let length = to.wrapping_sub(from).checked_add(before)?;
+        let length = length.checked_next_multiple_of(page)?;
+        let fits = first.checked_add(length).is_some_and(|end| end <= capacity);
+        fits.then(|| (self.shape.header_bytes().wrapping_add(first), length)) // inside the ring
     }
 
     /// Passes header and data, once, to `msync`. What that means depends on the backing.
@@ -168,6 +222,7 @@ fn reserve(shape: Shape, align: usize, page_bytes: usize) -> io::Result<Mapping>
         start: aligned.wrapping_sub(address.addr()),
         range,
         shape,
+        medium: None,
     })
 }
 

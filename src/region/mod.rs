@@ -4,6 +4,7 @@
 //! data area lies twice back to back. What the bytes mean is decided elsewhere.
 
 mod anon;
+mod disk;
 mod file;
 mod memfd;
 mod mirror;
@@ -16,6 +17,7 @@ mod tests;
 use core::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{OFlags, Stat};
 use rustix::io::Errno;
@@ -88,8 +90,16 @@ impl FileId {
     }
 }
 
+/// Where a new ring lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) id: FileId,
+    /// See [`disk::mount_number`].
+    pub(crate) mount: u64,
+}
+
 /// What writes the header of a new ring, while nobody else can see it yet.
-pub(crate) type Fill<'a> = &'a mut dyn FnMut(&Mapping, FileId) -> Result<(), OpenError>;
+pub(crate) type Fill<'a> = &'a mut dyn FnMut(&Arc<Mapping>, Origin) -> Result<(), OpenError>;
 
 /// A backing that is open and not mapped.
 #[derive(Debug)]
@@ -159,6 +169,28 @@ impl Object {
         access: Access,
         extras: MapExtras,
     ) -> Result<Mapping, OpenError> {
+        self.check_size(shape)?;
+        let source = match &self.segment {
+            Some(segment) => Source::Segment(segment.id()),
+            None => Source::File(self.file.as_fd()),
+        };
+        mirror::map(&self.name, source, shape, access, extras)
+    }
+
+    /// The same through a description of its own, for an end that makes checkpoints.
+    pub(crate) fn map_durably(
+        &self,
+        shape: Shape,
+        access: Access,
+        extras: MapExtras,
+    ) -> Result<Mapping, OpenError> {
+        self.check_size(shape)?;
+        let own = self.own_description()?;
+        let mapping = mirror::map(&self.name, Source::File(own.as_fd()), shape, access, extras)?;
+        Ok(mapping.with_medium(own))
+    }
+
+    fn check_size(&self, shape: Shape) -> Result<(), OpenError> {
         let total_bytes = self.total_bytes()?;
         if total_bytes < shape.total_bytes() {
             // A page beyond the end would raise SIGBUS, so this is asked again, last of all.
@@ -169,11 +201,7 @@ impl Object {
                 found: total_bytes,
             });
         }
-        let source = match &self.segment {
-            Some(segment) => Source::Segment(segment.id()),
-            None => Source::File(self.file.as_fd()),
-        };
-        mirror::map(&self.name, source, shape, access, extras)
+        Ok(())
     }
 
     /// Opens a fresh description of the file whose bytes are locked, for one lock.
@@ -204,6 +232,22 @@ impl Object {
         };
         names::reopen(self.file.as_fd(), flags)
             .map_err(|errno| OpenError::os(&self.name, "reopen it to hand it over", errno))
+    }
+
+    /// Why a checkpoint of this ring would prove nothing; `None` if it would.
+    pub(crate) fn doubts(&self) -> Result<Option<&'static str>, OpenError> {
+        match self.backing {
+            Backing::File => disk::doubts(self.file.as_fd())
+                .map_err(|errno| OpenError::os(&self.name, "ask for its filesystem", errno)),
+            Backing::Shm => Ok(Some("shared memory")),
+            Backing::Memfd | Backing::Anonymous => Ok(Some("a memory file")),
+            Backing::SysV => Ok(Some("a System V segment")),
+        }
+    }
+
+    /// The mount that the file lies on: see [`disk::mount_number`].
+    pub(crate) fn mount_number(&self) -> u64 {
+        disk::mount_number(self.file.as_fd())
     }
 
     /// This object's own description, to probe locks and to sync; it never holds a lock.
@@ -259,6 +303,9 @@ pub(crate) fn create(
     fill: Fill<'_>,
 ) -> Result<Object, OpenError> {
     let name = location.to_string();
+    if plan.durable {
+        check_can_be_durable(&name, location)?;
+    }
     match location {
         Location::File(path) => {
             let place = Place::of_path(&name, path)?;
@@ -273,6 +320,38 @@ pub(crate) fn create(
                 .to_owned(),
         }),
     }
+}
+
+/// Refuses a durable ring where nothing is.
+fn check_can_be_durable(name: &str, location: &Location) -> Result<(), OpenError> {
+    let why = match location {
+        Location::File(path) => {
+            let place = Place::of_path(name, path)?;
+            disk::doubts(place.dir())
+                .map_err(|errno| OpenError::os(name, "ask for its filesystem", errno))?
+        }
+        Location::Shm(_) => Some("shared memory"),
+        Location::SysVKey(_) | Location::SysVId(_) => Some("a System V segment"),
+        Location::Fd(_) => Some("a memory file"),
+    };
+    match why {
+        Some(why) => Err(OpenError::NotDurable {
+            name: name.to_owned(),
+            why,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The same for memory without a name.
+fn refuse_durable_memory(name: &str, plan: &CreatePlan) -> Result<(), OpenError> {
+    if plan.durable {
+        return Err(OpenError::NotDurable {
+            name: name.to_owned(),
+            why: "a memory file",
+        });
+    }
+    Ok(())
 }
 
 /// Opens what is at a location and checks everything but its contents.
@@ -305,11 +384,13 @@ pub(crate) fn open(
 
 /// Makes a ring in a sealed memory file; `name` is what people see in `/proc`.
 pub(crate) fn memfd(name: &str, plan: &CreatePlan, fill: Fill<'_>) -> Result<Object, OpenError> {
+    refuse_durable_memory(name, plan)?;
     memfd::create(name, Backing::Memfd, plan, fill)
 }
 
 /// Makes a ring that only this process and its forked children can reach.
 pub(crate) fn anonymous(plan: &CreatePlan, fill: Fill<'_>) -> Result<Object, OpenError> {
+    refuse_durable_memory("anonymous", plan)?;
     anon::create(plan, fill)
 }
 

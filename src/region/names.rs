@@ -177,7 +177,6 @@ impl Medium {
     /// Asks the filesystem of an open file or directory.
     pub(super) fn of(file: BorrowedFd<'_>) -> Result<Self, Errno> {
         let found = rustix::fs::fstatfs(file)?;
-        // Only the low half is the number; the field may be sign-extended.
         Ok(match found.f_type.cast_unsigned_low() {
             Self::TMPFS_MAGIC => Self::Tmpfs,
             Self::HUGETLBFS_MAGIC => Self::Hugetlbfs(u64::try_from(found.f_bsize).unwrap_or(0)),
@@ -194,7 +193,12 @@ impl Medium {
     }
 }
 
-/// Takes the low 32 bits of a signed kernel word.
+/// The number that the kernel gives the kind of file system that a file is on.
+pub(super) fn fs_magic(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+    Ok(rustix::fs::fstatfs(file)?.f_type.cast_unsigned_low())
+}
+
+/// Takes the low 32 bits of a signed kernel word: the number; the rest may be a sign.
 trait LowHalf {
     fn cast_unsigned_low(self) -> u64;
 }

@@ -12,6 +12,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use rustix::io::Errno;
 use super::file::Draft;
 use super::mirror::{self, Source};
 use super::names::{self, Medium, Place};
-use super::{Access, Backing, FileId, Fill, How, Object, shm, space_error, to_usize};
+use super::{Access, Backing, FileId, Fill, How, Object, Origin, shm, space_error, to_usize};
 use crate::error::OpenError;
 use crate::layout::{HEADER_READ_BYTES, UncheckedHeader};
 use crate::memory::FenceKind;
@@ -174,10 +175,20 @@ fn finish(
     {
         let source = Source::Segment(new.segment.id);
         let extras = MapExtras::default();
-        let mapping = mirror::map(name, source, plan.shape, Access::Create, extras)?;
+        let mapping = Arc::new(mirror::map(
+            name,
+            source,
+            plan.shape,
+            Access::Create,
+            extras,
+        )?);
         // A segment is only promised memory; touching all of it now is what allocates.
         mapping.populate(name)?;
-        fill(&mapping, file_id)?;
+        let origin = Origin {
+            id: file_id,
+            mount: 0,
+        };
+        fill(&mapping, origin)?;
     }
     let place = new.companion.take().map(|(place, _)| place);
     let segment = Segment { id: new.segment.id };

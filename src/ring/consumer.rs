@@ -4,8 +4,8 @@ use super::order::{COMMIT_LOAD, HEAD_STORE, TAIL_LOAD};
 use super::parking::{Waker, ticket_without_fence};
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes};
-use crate::memory::{LINE_BYTES, Memory};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes, word};
+use crate::memory::{LINE_BYTES, Memory, Order};
 use crate::position;
 
 /// How much of a record a look asks for. More of them would take the lines from a producer who is
@@ -21,6 +21,7 @@ pub(crate) struct ConsumerCore<M> {
     /// Messages shorter than this may go the short way; zero sends all of them the long way, as a
     /// ring with checksums and a release with fences need it.
     short_below_bytes: u64,
+    always_long: bool,
     waker: Waker,
 }
 
@@ -94,6 +95,7 @@ impl<M: Memory> ConsumerCore<M> {
             geometry,
             released,
             short_below_bytes: 0,
+            always_long: false,
             waker: Waker::new(Role::Consumer, fences),
         };
         core.choose_way();
@@ -101,7 +103,8 @@ impl<M: Memory> ConsumerCore<M> {
     }
 
     fn choose_way(&mut self) {
-        let short_way = !self.waker.fences() && !self.geometry.is_checksummed();
+        let short_way =
+            !self.waker.fences() && !self.geometry.is_checksummed() && !self.always_long;
         let longest = self.geometry.max_message_bytes;
         self.short_below_bytes = if short_way {
             longest.wrapping_add(1)
@@ -251,13 +254,30 @@ impl<M: Memory> ConsumerCore<M> {
         ticket != 0 && self.answer(ticket)
     }
 
+    /// In a durable ring a release frees nothing: who makes the checkpoints wakes the producer.
     #[cold]
     #[inline(never)]
     fn answer(&mut self, ticket: u64) -> bool {
+        if self.geometry.durable {
+            return false;
+        }
         let reached = self.released.position;
         let wake = self.waker.answer(&self.memory, ticket, reached);
         self.choose_way(); // the sleeper may have asked for fences
         wake
+    }
+
+    /// Durable rings: whether the producer has run out of space that a checkpoint covers.
+    pub(crate) fn producer_is_short(&self) -> bool {
+        self.memory
+            .load(word::SHORT.of(Role::Producer), Order::RELAXED)
+            != 0
+    }
+
+    /// Sends every message the long way from now on, or no longer.
+    pub(crate) fn go_long_way(&mut self, always: bool) {
+        self.always_long = always;
+        self.choose_way();
     }
 
     /// Bytes between the head and the producer's tail, commit words and padding included.

@@ -29,6 +29,8 @@
 //! | mode | publisher | sleeper | fence mode | everything published without a fence | `loom_ask_for_fences` |
 //! | closed | leaving side | the other | closed mark | everything it published or released | `loom_close` |
 //! | session | arriving side | the other | session | the rest of its page | `loom_session` |
+//! | durable | consumer | producer | durable | the consumer's checkpoint is on the medium | the simulator |
+//! | poison | who syncs | the other | poison | a sync failed | the simulator |
 //! | lap | producer | observer | fence | a copy that was overwritten is seen to be | `loom_observer_lap` |
 //!
 //! Each test fails when either side of its label is weakened (`models`, in this folder). Of three
@@ -65,14 +67,17 @@ mod producer;
 mod properties;
 mod walk;
 
+use order::LAP_ACQUIRE;
+
 pub(crate) use consumer::{ConsumerCore, Record, Taken};
 pub(crate) use observe::{RoleSnapshot, may_be_published, peek_at, role_snapshot};
 pub(crate) use order::{
-    CLOSED_LOAD, CLOSED_STORE, HEAD_LOAD, SESSION_LOAD, SESSION_STORE, TAIL_LOAD,
+    CLOSED_LOAD, CLOSED_STORE, DURABLE_LOAD, DURABLE_STORE, HEAD_LOAD, HEAD_STORE, SESSION_LOAD,
+    SESSION_STORE, TAIL_LOAD, TAIL_STORE,
 };
-pub(crate) use parking::{Sleeper, bump};
+pub(crate) use parking::{Sleeper, Waker, bump};
 pub(crate) use producer::{Pending, ProducerCore, Space};
-pub(crate) use walk::{Walked, walk};
+pub(crate) use walk::{Walked, next_proven, walk};
 
 use crate::error::{Corruption, Damage};
 use crate::layout::{Commit, Identity, RecordFault, Role, word};
@@ -84,19 +89,42 @@ use crate::position;
 pub(crate) struct Geometry {
     pub(crate) capacity_bytes: u64,
     pub(crate) max_message_bytes: u64,
-    /// CRC-32C of the ring's uuid, where every record's checksum starts; `None` without checksums.
+    /// Whether space is free only once a checkpoint of the consumer has passed it.
+    pub(crate) durable: bool,
+    /// CRC-32C of the ring's uuid, where every checksum starts.
+    seed: u32,
+    /// The same for records; `None` if they have no checksums.
     checksum_seed: Option<u32>,
 }
 
 impl Geometry {
     /// Takes the numbers from a checked header.
     pub(crate) fn new(identity: &Identity) -> Self {
+        let seed = crc32c::crc32c(&identity.uuid);
         Self {
             capacity_bytes: identity.shape.capacity_bytes(),
             max_message_bytes: identity.max_message_bytes,
-            checksum_seed: identity
-                .checksummed()
-                .then(|| crc32c::crc32c(&identity.uuid)),
+            durable: identity.durable(),
+            seed,
+            checksum_seed: identity.checksummed().then_some(seed),
+        }
+    }
+
+    /// Where every checksum in this ring starts.
+    pub(crate) const fn seed(&self) -> u32 {
+        self.seed
+    }
+
+    /// The geometry of a simulated ring: durable, and as small as its tests want it.
+    #[cfg(feature = "simulator")]
+    pub(crate) fn simulated(capacity_bytes: u64, checksummed: bool, uuid: &[u8; 16]) -> Self {
+        let seed = crc32c::crc32c(uuid);
+        Self {
+            capacity_bytes,
+            max_message_bytes: capacity_bytes.wrapping_sub(crate::layout::OVERHEAD_BYTES),
+            durable: true,
+            seed,
+            checksum_seed: checksummed.then_some(seed),
         }
     }
 
@@ -106,6 +134,8 @@ impl Geometry {
         Self {
             capacity_bytes,
             max_message_bytes: capacity_bytes.wrapping_sub(crate::layout::OVERHEAD_BYTES),
+            durable: false,
+            seed: 7,
             checksum_seed: checksummed.then_some(7),
         }
     }
@@ -254,12 +284,41 @@ impl Progress {
         }
     }
 
+    /// Reads the slots beside the role's own thread; `None` if it moves on too fast to be read.
+    pub(crate) fn load_beside(memory: &impl Memory, role: Role, order: Order) -> Option<Self> {
+        (0..8).find_map(|_| {
+            let found = Self::load(memory, role, order);
+            memory.fence(LAP_ACQUIRE);
+            (read_position(memory, role, order) == found.position).then_some(found)
+        })
+    }
+
     /// Counts `messages` more, up to `end`.
     #[inline]
     pub(crate) const fn advance(&mut self, end: u64, messages: u64, bytes: u64) {
         self.position = end;
         self.messages = self.messages.wrapping_add(messages);
         self.bytes = self.bytes.wrapping_add(bytes);
+    }
+
+    /// Progress that recovery has worked out.
+    pub(crate) const fn at(position: u64, messages: u64, bytes: u64) -> Self {
+        Self {
+            position,
+            messages,
+            bytes,
+            in_second: true,
+        }
+    }
+
+    /// Overwrites whatever a role's page says of its progress. Only where nobody holds the role
+    /// and nothing in the page is believed.
+    pub(crate) fn store_anew(&mut self, memory: &impl Memory, role: Role, order: Order) {
+        for offset in word::SLOTS.iter().map(|slot| slot.position) {
+            memory.store(offset.of(role), self.position, Order::RELAXED);
+        }
+        self.in_second = true;
+        self.store(memory, role, order); // into the first one, which counts when both are equal
     }
 
     /// Overwrites the older slot, position last. `order` is the label of the role's position.

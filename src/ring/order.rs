@@ -42,6 +42,11 @@ pub(crate) const SESSION_STORE: Order = Order::release("session");
 /// The other side looks who is there.
 pub(crate) const SESSION_LOAD: Order = Order::acquire("session");
 
+/// The consumer's checkpoint is on the medium: what lies before it may be overwritten.
+pub(crate) const DURABLE_STORE: Order = Order::release("durable");
+/// The producer's look for space in a durable ring.
+pub(crate) const DURABLE_LOAD: Order = Order::acquire("durable");
+
 /// Between a publish (or release) and the look at the peer's ticket; partner: the sleeper's
 /// `membarrier` between its ticket and its last look.
 pub(crate) const PARK_LIGHT: Fence = Fence {

@@ -100,6 +100,13 @@ impl Waker {
         true
     }
 
+    /// Steps W2 to W4, after a store that is not on a hot path. `true`: the futex must be woken.
+    pub(crate) fn tell(&mut self, memory: &impl Memory, reached: u64) -> bool {
+        memory.fence(PARK_FULL);
+        let ticket = peer_ticket(memory, self.own.peer());
+        ticket != 0 && self.answer(memory, ticket, reached)
+    }
+
     /// Steps W2 to W4 for a side that leaves: whoever sleeps is woken, whatever it waits for.
     pub(crate) fn rouse(&mut self, memory: &impl Memory) -> bool {
         memory.fence(if self.fences { PARK_FULL } else { PARK_LIGHT });

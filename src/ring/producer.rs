@@ -1,10 +1,10 @@
 //! Publishing: claim space, write payloads, make them visible with one store, say how far it goes.
 
-use super::order::{COMMIT_STORE, HEAD_LOAD, LAP_RELEASE, TAIL_LOAD, TAIL_STORE};
+use super::order::{COMMIT_STORE, DURABLE_LOAD, HEAD_LOAD, LAP_RELEASE, TAIL_LOAD, TAIL_STORE};
 use super::parking::{Waker, ticket_without_fence};
 use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage, TrySendError};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes, word};
 use crate::memory::{LINE_BYTES, Memory, Order};
 use crate::position::{self, ALIGN_BYTES};
 
@@ -28,6 +28,12 @@ pub(crate) struct ProducerCore<M> {
     streams: bool,
     /// How far cache lines were asked for.
     asked: u64,
+    /// Durable rings: as far as records may have been written and not published.
+    reach: u64,
+    /// Whether the consumer was asked for a checkpoint.
+    short: bool,
+    /// Whether every message passes by what makes checkpoints.
+    always_long: bool,
     waker: Waker,
 }
 
@@ -71,7 +77,8 @@ impl Space {
 }
 
 impl<M: Memory> ProducerCore<M> {
-    /// Continues at `published`, which recovery has checked against `head`.
+    /// Continues at `published`, which recovery has checked against `head`: everything before that
+    /// may be overwritten.
     pub(crate) fn new(
         memory: M,
         geometry: Geometry,
@@ -89,6 +96,9 @@ impl<M: Memory> ProducerCore<M> {
             room: 0,
             streams: false,
             asked: published.position,
+            reach: published.position,
+            short: false,
+            always_long: false,
             waker: Waker::new(Role::Producer, fences),
         }
     }
@@ -162,7 +172,7 @@ impl<M: Memory> ProducerCore<M> {
         let short_way = !self.waker.fences() && !self.geometry.is_checksummed();
         let used = position::distance(self.head, self.published.position);
         let free = self.geometry.capacity_bytes.saturating_sub(used);
-        if !short_way || needed > free {
+        if !short_way || needed > free || self.is_barred() {
             return false;
         }
         self.look_ahead(self.published.position);
@@ -260,6 +270,9 @@ impl<M: Memory> ProducerCore<M> {
         if pending.first == EMPTY {
             pending.first = commit.encode();
         } else {
+            if self.geometry.durable {
+                self.note_reach(position::advance(space.position, commit.record_bytes()));
+            }
             self.memory
                 .store_data(space.position, commit.encode(), Order::RELAXED);
         }
@@ -319,7 +332,10 @@ impl<M: Memory> ProducerCore<M> {
     /// head. Too long a message never does; corruption counts as ready, so that the next attempt
     /// reports it.
     pub(crate) fn has_room(&mut self, pending: &Pending, message_bytes: u64) -> bool {
-        !matches!(self.claim(pending, message_bytes), Err(TrySendError::Full))
+        !matches!(
+            self.claim(pending, message_bytes),
+            Err(TrySendError::Full | TrySendError::WaitingForCheckpoint)
+        )
     }
 
     /// The head at which a message of `message_bytes` fits after this run.
@@ -337,30 +353,145 @@ impl<M: Memory> ProducerCore<M> {
     }
 
     /// Loads the consumer's head, bounds it, and sees whether `end` now fits.
+    ///
+    /// In a durable ring the space before the head is free only as far as the consumer's checkpoint
+    /// is on the medium. That word is loaded first: it is never ahead of a head loaded later.
     #[cold]
     #[inline(never)]
     fn refresh_head(&mut self, end: u64) -> Result<(), TrySendError> {
+        let durable = word::DURABLE.of(Role::Consumer);
+        let durable = self
+            .geometry
+            .durable
+            .then(|| self.memory.load(durable, DURABLE_LOAD));
         let head = super::read_position(&self.memory, Role::Consumer, HEAD_LOAD);
-        let sound = position::is_between(self.head, head, self.published.position)
-            && position::is_aligned(head);
-        if !sound {
-            return Err(TrySendError::Corrupt(Corruption {
-                what: Damage::Head,
-                position: self.head,
-                expected: self.published.position,
-                found: head,
-            }));
-        }
-        self.head = head;
+        self.bound(Damage::Head, head, self.published.position)?;
+        let free = durable.unwrap_or(head);
+        self.bound(Damage::DurableHead, free, head)?;
+        self.head = free;
         let behind = position::distance(head, self.published.position);
         self.streams = behind >= STREAM_BYTES;
         self.recall_room();
         // "lap": an observer that copies what is written from here on sees a head beyond it.
         self.memory.fence(LAP_RELEASE);
-        if position::distance(head, end) > self.geometry.capacity_bytes {
-            return Err(TrySendError::Full);
+        let capacity = self.geometry.capacity_bytes;
+        if position::distance(free, end) <= capacity {
+            self.short_of_checkpoint(false);
+            Ok(())
+        } else if position::distance(head, end) <= capacity {
+            Err(TrySendError::WaitingForCheckpoint)
+        } else {
+            Err(TrySendError::Full)
         }
-        Ok(())
+    }
+
+    /// A position that the consumer wrote: at or after what was seen before, at most `last`.
+    fn bound(&self, what: Damage, found: u64, last: u64) -> Result<(), TrySendError> {
+        if position::is_between(self.head, found, last) && position::is_aligned(found) {
+            return Ok(());
+        }
+        Err(TrySendError::Corrupt(Corruption {
+            what,
+            position: self.head,
+            expected: last,
+            found,
+        }))
+    }
+
+    /// Says in this side's page whether it waits for a checkpoint. `true`: that is news.
+    fn short_of_checkpoint(&mut self, short: bool) -> bool {
+        if self.short == short {
+            return false;
+        }
+        self.short = short;
+        let word = word::SHORT.of(Role::Producer);
+        self.memory.store(word, u64::from(short), Order::RELAXED);
+        true
+    }
+
+    /// Asks the consumer for a checkpoint, once until it has made one. `true`: the consumer sleeps
+    /// and must be woken.
+    pub(crate) fn ask_for_checkpoint(&mut self) -> bool {
+        self.short_of_checkpoint(true) && self.waker.rouse(&self.memory)
+    }
+}
+
+/// What was written and not published, in durable rings.
+///
+/// All but the first record of a batch carry their commit words before the batch is published. A
+/// batch that is abandoned, or whose producer dies, leaves them behind, whole and with checksums
+/// that are right: a power cut could bring them back behind a later record that happens to end
+/// where one of them starts, since zeros stored over them need not have reached the medium. So the
+/// producer says how far such words may go before it stores them, and whoever goes on at the tail
+/// overwrites them with zeros and syncs that before anything else is published there.
+impl<M: Memory> ProducerCore<M> {
+    fn note_reach(&mut self, end: u64) {
+        self.reach = end;
+        self.memory
+            .store(word::REACH.of(Role::Producer), end, Order::RELAXED);
+        self.recall_room();
+    }
+
+    /// Sends every message the long way from now on, or no longer.
+    pub(crate) const fn go_long_way(&mut self, always: bool) {
+        self.always_long = always;
+        self.recall_room();
+    }
+
+    /// Whether the short way is closed: there is something to do that it does not do.
+    fn is_barred(&self) -> bool {
+        self.always_long
+            || self.has_abandoned()
+            || (self.geometry.durable
+                && [Role::Producer, Role::Consumer]
+                    .iter()
+                    .any(|role| crate::state::is_poisoned(&self.memory, *role)))
+    }
+
+    /// Whether records may lie behind the tail that were never published.
+    pub(crate) const fn has_abandoned(&self) -> bool {
+        self.geometry.durable && !position::at_or_after(self.published.position, self.reach)
+    }
+
+    /// Takes over what a predecessor says of its reach; a word that cannot be right counts as all
+    /// the free space.
+    pub(crate) fn inherit_reach(&mut self) {
+        let found = self
+            .memory
+            .load(word::REACH.of(Role::Producer), Order::RELAXED);
+        let tail = self.published.position;
+        let last = position::advance(self.head, self.geometry.capacity_bytes);
+        let oldest = tail.wrapping_sub(self.geometry.capacity_bytes);
+        self.reach = if position::is_between(oldest, found, last) {
+            found
+        } else {
+            last
+        };
+    }
+
+    /// Overwrites what was written and not published; what lies between the two positions must
+    /// then be synced before [`Self::forget_abandoned`].
+    pub(crate) fn erase_abandoned(&self) -> (u64, u64) {
+        let tail = self.published.position;
+        let last = position::advance(self.head, self.geometry.capacity_bytes);
+        let room = position::distance(tail, last);
+        let length = position::distance(tail, self.reach)
+            .saturating_add(COMMIT_BYTES)
+            .min(room);
+        let end = position::advance(tail, length);
+        let mut at = tail;
+        while at != end {
+            self.memory.store_data(at, EMPTY, Order::RELAXED);
+            at = position::advance(at, ALIGN_BYTES);
+        }
+        (tail, end)
+    }
+
+    /// What was erased is on the medium.
+    pub(crate) fn forget_abandoned(&mut self) {
+        self.reach = self.published.position;
+        let word = word::REACH.of(Role::Producer);
+        self.memory.store(word, self.reach, Order::RELAXED);
     }
 }
 

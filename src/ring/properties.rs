@@ -362,16 +362,17 @@ impl Walk {
 
 fn attach_producer(model: &Model, geometry: Geometry, peer_is_live: bool) -> ProducerCore<Model> {
     let recovered = recovery::producer(model, &geometry, peer_is_live);
-    let (published, head) = recovered.expect("a sound ring");
-    let mut core = ProducerCore::new(model.clone(), geometry, published, head, false);
+    let found = recovered.expect("a sound ring");
+    let head = found.head.position;
+    let mut core = ProducerCore::new(model.clone(), geometry, found.tail, head, false);
     core.store_progress();
     core
 }
 
 fn attach_consumer(model: &Model, geometry: Geometry, peer_is_live: bool) -> ConsumerCore<Model> {
     let recovered = recovery::consumer(model, &geometry, peer_is_live);
-    let released = recovered.expect("a sound ring");
-    ConsumerCore::new(model.clone(), geometry, released, false)
+    let found = recovered.expect("a sound ring");
+    ConsumerCore::new(model.clone(), geometry, found.head, false)
 }
 
 /// Goal: whatever is sent comes out, once, whole and in order, and refusals are right, over laps,

@@ -60,3 +60,26 @@ pub(crate) fn walk(
         at.advance(record.end(), 1, u64::from(record.message_bytes()));
     }
 }
+
+/// The progress behind the record at `at`, if there is one that is whole: bounded, with a checksum
+/// that is right where there are any, and inside a ring that starts at `head`.
+pub(crate) fn next_proven(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    head: u64,
+    at: Progress,
+) -> Option<Progress> {
+    let word = memory.load_data(at.position, COMMIT_LOAD);
+    if word == EMPTY {
+        return None;
+    }
+    let record = geometry.record(at.position, word).ok()?;
+    let reach = position::distance(head, position::advance(record.end(), COMMIT_BYTES));
+    if reach > geometry.capacity_bytes {
+        return None;
+    }
+    geometry.verify_in_place(memory, record).ok()?;
+    let mut next = at;
+    next.advance(record.end(), 1, u64::from(record.message_bytes()));
+    Some(next)
+}

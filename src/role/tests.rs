@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use super::*;
 use crate::layout::Role;
@@ -17,7 +18,7 @@ const CONSUMER: i64 = 1;
     clippy::unnecessary_wraps,
     reason = "has the type of what fills a ring"
 )]
-fn nothing(_: &region::Mapping, _: region::FileId) -> Result<(), OpenError> {
+fn nothing(_: &Arc<region::Mapping>, _: region::Origin) -> Result<(), OpenError> {
     Ok(())
 }
 

@@ -58,7 +58,7 @@ fn failed_creations_leave_nothing() {
         assert!(entries(dir.path()).is_empty());
         // Somebody else takes the name while the draft is being filled.
         let draft = Draft::with("x", &place, plan.shape.total_bytes(), open_draft).unwrap();
-        let mut overtake = |_: &Mapping, _| {
+        let mut overtake = |_: &Arc<Mapping>, _| {
             fs::write(&path, b"mine").unwrap();
             Ok(())
         };

@@ -170,9 +170,9 @@ fn segments_come_and_go() {
 fn segments_are_cleaned_up_and_judged() {
     let key = unique();
     let mut companion = None;
-    let mut note_and_fail = |mapping: &Mapping, id: FileId| {
-        companion = Some(id);
-        fail(mapping, id)
+    let mut note_and_fail = |mapping: &Arc<Mapping>, origin: Origin| {
+        companion = Some(origin.id);
+        fail(mapping, origin)
     };
     assert!(create(&Location::SysVKey(key), &plan(), &mut note_and_fail).is_err());
     let inode = companion.unwrap().inode;

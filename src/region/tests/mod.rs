@@ -61,12 +61,12 @@ fn unique() -> i32 {
     clippy::unnecessary_wraps,
     reason = "has the type of what fills a ring"
 )]
-fn mark(mapping: &Mapping, _id: FileId) -> Result<(), OpenError> {
+fn mark(mapping: &Arc<Mapping>, _origin: Origin) -> Result<(), OpenError> {
     poke(mapping.page(Page::Identity), MARK);
     Ok(())
 }
 
-fn fail(_: &Mapping, _: FileId) -> Result<(), OpenError> {
+fn fail(_: &Arc<Mapping>, _: Origin) -> Result<(), OpenError> {
     Err(OpenError::NotFound {
         name: "injected".to_owned(),
     })

@@ -75,8 +75,9 @@ fn geometry(capacity_bytes: u64) -> Geometry {
 /// The producer that continues on a ring of `capacity_bytes`, as an attach makes it.
 fn producer(model: &Model, capacity_bytes: u64, fences: bool) -> ProducerCore<Model> {
     let (model, geometry) = (model.held_by(Role::Producer), geometry(capacity_bytes));
-    let (published, head) = recovery::producer(&model, &geometry, true).expect("a sound ring");
-    let mut core = ProducerCore::new(model, geometry, published, head, fences);
+    let found = recovery::producer(&model, &geometry, true).expect("a sound ring");
+    let head = found.head.position;
+    let mut core = ProducerCore::new(model, geometry, found.tail, head, fences);
     core.store_progress();
     core
 }
@@ -84,8 +85,8 @@ fn producer(model: &Model, capacity_bytes: u64, fences: bool) -> ProducerCore<Mo
 /// The consumer that continues on a ring of `capacity_bytes`, as an attach makes it.
 fn consumer(model: &Model, capacity_bytes: u64, fences: bool) -> ConsumerCore<Model> {
     let (model, geometry) = (model.held_by(Role::Consumer), geometry(capacity_bytes));
-    let released = recovery::consumer(&model, &geometry, true).expect("a sound ring");
-    ConsumerCore::new(model, geometry, released, fences)
+    let found = recovery::consumer(&model, &geometry, true).expect("a sound ring");
+    ConsumerCore::new(model, geometry, found.head, fences)
 }
 
 /// A message of whole words, each of which is `value`.

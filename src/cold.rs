@@ -1,0 +1,299 @@
+//! Cold recovery: what a ring holds when only its checkpoints can be believed.
+//!
+//! After a power cut every cache line of the file may be as it was at any moment since it was last
+//! synced. What is known is what syncs have made so:
+//!
+//! - The newest whole slot of the consumer is at or behind its head, and nothing behind it was
+//!   overwritten: the producer reuses space only behind a slot that is on the medium. So the ring
+//!   starts there.
+//! - The newest whole slot of the producer names a position up to which everything was on the
+//!   medium before the slot was written. Records up to there must be whole, or data that was
+//!   acknowledged is lost: that is an error, and nothing is written.
+//! - Beyond it, records with checksums prove themselves: position, ring, length and payload go into
+//!   the sum, so nothing of an earlier lap passes. Records without checksums prove nothing.
+//!
+//! Then all free space is overwritten with zeros and synced, before anything can be published:
+//! a record that is dropped now must not come back behind a new one after the next cut. New slots
+//! say where the ring starts and ends, and that a new incarnation begins: positions of dropped
+//! records will be used again.
+//!
+//! A recovery that dies anywhere has changed nothing that counts: what is kept is not touched, the
+//! slots are written by the rule for all checkpoints, and the role pages are told to be in the
+//! middle of it (unequal generations) from the first store to the last, so the next one begins anew.
+
+use crate::checkpoint::{self, Checkpointer};
+use crate::error::{Corruption, Damage};
+use crate::layout::{COMMIT_BYTES, Checkpoint, EMPTY, Offset, Role, word};
+use crate::memory::{DurableMemory, Extent, Memory, Order};
+use crate::position::{self, ALIGN_BYTES};
+use crate::ring::{Geometry, HEAD_STORE, Progress, TAIL_LOAD, TAIL_STORE, next_proven};
+use crate::state::Here;
+
+/// What a cold recovery found and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) incarnation: u64,
+    pub(crate) head: Progress,
+    pub(crate) tail: Progress,
+    /// Messages that the producer's page counts beyond the tail: at least so many are lost.
+    pub(crate) dropped_messages: u64,
+    /// Bytes of records that the last checkpoint may have acknowledged and that are not there.
+    pub(crate) possibly_acknowledged_bytes: u64,
+}
+
+/// Why a ring was not recovered. Nothing that was kept is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Slots or positions say what cannot be.
+    Corrupt(Corruption),
+    /// Records that a checkpoint had acknowledged are not whole.
+    DataLoss { acknowledged: u64, found: u64 },
+    /// The medium refused a sync.
+    Sync(i32),
+}
+
+/// Both sides' newest slots.
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    producer: Checkpoint,
+    consumer: Checkpoint,
+}
+
+/// Works out what the ring holds. Stores nothing.
+pub(crate) fn survey(memory: &impl DurableMemory, geometry: &Geometry) -> Result<Found, Failure> {
+    let slots = read_slots(memory, geometry)?;
+    let (producer, consumer) = (&slots.producer, &slots.consumer);
+    let head = Progress::at(consumer.intended, consumer.messages, consumer.bytes);
+    let acknowledged = producer.acknowledged;
+    let until = (!geometry.is_checksummed()).then_some(acknowledged);
+    let tail = go_forward(memory, geometry, head, until);
+    let is_whole = match until {
+        Some(until) => tail.position == position::later(until, head.position),
+        None => position::at_or_after(tail.position, acknowledged),
+    };
+    if !is_whole {
+        return Err(Failure::DataLoss {
+            acknowledged,
+            found: tail.position,
+        });
+    }
+    let missing = if position::at_or_after(tail.position, producer.intended) {
+        0
+    } else {
+        position::distance(tail.position, producer.intended)
+    };
+    let seen = Progress::load(memory, Role::Producer, TAIL_LOAD);
+    Ok(Found {
+        incarnation: producer.incarnation,
+        head,
+        tail,
+        dropped_messages: dropped(geometry, &seen, &tail),
+        possibly_acknowledged_bytes: missing,
+    })
+}
+
+/// What the producer's page, where it is newer than what was recovered, counts beyond the tail.
+fn dropped(geometry: &Geometry, seen: &Progress, tail: &Progress) -> u64 {
+    let last = position::advance(tail.position, geometry.capacity_bytes);
+    if position::is_between(tail.position, seen.position, last) {
+        let count = seen.messages.wrapping_sub(tail.messages);
+        count.min(geometry.capacity_bytes / ALIGN_BYTES) // no record is shorter
+    } else {
+        0
+    }
+}
+
+fn read_slots(memory: &impl DurableMemory, geometry: &Geometry) -> Result<Slots, Failure> {
+    let newest =
+        |role| checkpoint::newest(memory, role, geometry.seed()).ok_or_else(|| damage(0, 0));
+    let (producer, consumer) = (newest(Role::Producer)?, newest(Role::Consumer)?);
+    // The consumer may be ahead: it does not wait for the producer's checkpoints.
+    let first = producer.acknowledged.wrapping_sub(geometry.capacity_bytes);
+    if position::at_or_after(consumer.intended, first) {
+        Ok(Slots { producer, consumer })
+    } else {
+        Err(damage(first, consumer.intended))
+    }
+}
+
+const fn damage(expected: u64, found: u64) -> Failure {
+    Failure::Corrupt(Corruption {
+        what: Damage::Checkpoint,
+        position: found,
+        expected,
+        found,
+    })
+}
+
+/// From the head over records that are whole: with checksums as far as they go, without them to
+/// `until` and no further.
+fn go_forward(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    head: Progress,
+    until: Option<u64>,
+) -> Progress {
+    let mut at = head;
+    loop {
+        if until.is_some_and(|until| position::at_or_after(at.position, until)) {
+            return at;
+        }
+        match next_proven(memory, geometry, head.position, at) {
+            Some(next) => at = next,
+            None => return at,
+        }
+    }
+}
+
+/// How a recovery is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Under what the pages are written from now on.
+    pub(crate) here: Here,
+    /// The pages may be clean and not on the medium: whoever wrote them died under this very boot.
+    pub(crate) doubt_clean_pages: bool,
+}
+
+/// Recovers the ring. The caller holds the attach lock and both roles, and writes every page.
+pub(crate) fn recover(
+    memory: &impl DurableMemory,
+    geometry: &Geometry,
+    manner: Manner,
+) -> Result<Found, Failure> {
+    let mut found = survey(memory, geometry)?;
+    let slots = read_slots(memory, geometry)?;
+    let generation = begin(memory);
+    if manner.doubt_clean_pages {
+        checkpoint::make_dirty(memory, found.head.position, found.tail.position);
+    }
+    scrub(memory, geometry, &found);
+    let seed = geometry.seed();
+    // The newest slots once more: they may never have reached the medium.
+    checkpoint::store(memory, Role::Producer, seed, &slots.producer);
+    checkpoint::store(memory, Role::Consumer, seed, &slots.consumer);
+    sync(memory)?;
+    let (producer, consumer) = next_slots(&slots, &found);
+    checkpoint::store(memory, Role::Producer, seed, &producer);
+    checkpoint::store(memory, Role::Consumer, seed, &consumer);
+    sync(memory)?;
+    found.incarnation = producer.incarnation;
+    end(memory, &found, &manner.here, generation);
+    Ok(found)
+}
+
+fn sync(memory: &impl DurableMemory) -> Result<(), Failure> {
+    memory
+        .sync(Extent::Everything)
+        .map_err(|fault| Failure::Sync(fault.errno))
+}
+
+/// From here on until [`end`] nobody believes the role pages.
+fn begin(memory: &impl Memory) -> u64 {
+    let [producer, consumer] = [Role::Producer, Role::Consumer]
+        .map(|role| memory.load(word::GENERATION.of(role), Order::RELAXED));
+    let mut generation = producer.max(consumer).wrapping_add(1);
+    if generation == consumer {
+        generation = generation.wrapping_add(1);
+    }
+    let word = word::GENERATION.of(Role::Producer);
+    memory.store(word, generation, GENERATION_STORE);
+    generation
+}
+
+const GENERATION_STORE: Order = Order::release("generation");
+
+/// Overwrites all free space with zeros.
+fn scrub(memory: &impl Memory, geometry: &Geometry, found: &Found) {
+    let end = position::advance(found.head.position, geometry.capacity_bytes);
+    let mut at = found.tail.position;
+    while at != end {
+        memory.store_data(at, EMPTY, Order::RELAXED);
+        at = position::advance(at, ALIGN_BYTES);
+    }
+}
+
+/// What the slots say after a recovery.
+fn next_slots(slots: &Slots, found: &Found) -> (Checkpoint, Checkpoint) {
+    let mut producer = Checkpoint {
+        sequence: slots.producer.sequence.wrapping_add(1),
+        intended: found.tail.position,
+        acknowledged: found.tail.position,
+        messages: found.tail.messages,
+        bytes: found.tail.bytes,
+        acknowledged_messages: found.tail.messages,
+        ..slots.producer
+    };
+    producer.begin_incarnation(found.tail.position);
+    let consumer = Checkpoint {
+        sequence: slots.consumer.sequence.wrapping_add(1),
+        incarnation: producer.incarnation,
+        starts: producer.starts,
+        ..slots.consumer
+    };
+    (producer, consumer)
+}
+
+/// Makes the role pages say what was found; the consumer's generation last.
+fn end(memory: &impl Memory, found: &Found, here: &Here, generation: u64) {
+    let (mut head, mut tail) = (found.head, found.tail);
+    head.store_anew(memory, Role::Consumer, HEAD_STORE);
+    tail.store_anew(memory, Role::Producer, TAIL_STORE);
+    for (role, position) in [
+        (Role::Producer, tail.position),
+        (Role::Consumer, head.position),
+    ] {
+        let put = |offset: Offset, value| memory.store(offset.of(role), value, Order::RELAXED);
+        for offset in [
+            word::PARKED,
+            word::WANTED,
+            word::CLOSED_SESSION,
+            word::CLOSED_POSITION,
+            word::POISON,
+            word::SHORT,
+        ] {
+            put(offset, 0);
+        }
+        put(word::DURABLE, position);
+        put(word::REACH, position);
+        put(word::INCARNATION, found.incarnation);
+        here.store(memory, role);
+    }
+    let word = word::GENERATION.of(Role::Consumer);
+    memory.store(word, generation, GENERATION_STORE);
+}
+
+/// Bytes that a zero word takes behind the last record: a full ring still has room for it.
+const _: () = assert!(COMMIT_BYTES == ALIGN_BYTES);
+
+/// What a creator writes besides the identity: both roles' first slots, and where they lie.
+pub(crate) fn format(memory: &impl DurableMemory, geometry: &Geometry, here: &Here, base: u64) {
+    for role in [Role::Producer, Role::Consumer] {
+        let mut start = Progress::at(base, 0, 0);
+        start.store_anew(memory, role, Order::RELAXED);
+        for offset in [word::DURABLE, word::REACH] {
+            memory.store(offset.of(role), base, Order::RELAXED);
+        }
+        here.store(memory, role);
+        checkpoint::store(memory, role, geometry.seed(), &Checkpoint::first(base));
+    }
+}
+
+/// Whether what the words of a ring say can be, given what its checkpoints say.
+///
+/// Words behind an acknowledged position come from a page that was lost and read again.
+pub(crate) fn check_against_slot(
+    own: &Checkpointer,
+    reached: u64,
+    what: Damage,
+) -> Result<(), Corruption> {
+    let acknowledged = own.newest().acknowledged;
+    if position::at_or_after(reached, acknowledged) {
+        return Ok(());
+    }
+    Err(Corruption {
+        what,
+        position: reached,
+        expected: acknowledged,
+        found: reached,
+    })
+}

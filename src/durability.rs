@@ -1,0 +1,441 @@
+//! What an end has for power cuts: who makes its checkpoints, when, and what became of them.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::checkpoint::{CheckpointForm, Checkpointer, Durable, Fault};
+use crate::error::CheckpointError;
+use crate::layout::{Checkpoint, Role, word};
+use crate::memory::{Extent, Mapped};
+use crate::policy::{CheckpointPolicy, Since};
+use crate::recovery::Recovery;
+use crate::ring::{Geometry, HEAD_LOAD, ProducerCore, Progress, TAIL_LOAD, Waker};
+
+/// The durable side of an end.
+#[derive(Debug)]
+pub(crate) struct Durability {
+    role: Role,
+    recovery: Recovery,
+    maker: Maker,
+    /// The producer's newest slot when this end was attached: where incarnations start.
+    origins: Checkpoint,
+    last: Durable,
+    poisoned: bool,
+    since: Since,
+}
+
+/// Who makes the checkpoints.
+#[derive(Debug)]
+enum Maker {
+    /// Nobody, and why.
+    None(&'static str),
+    /// This thread.
+    Here(Box<Worker>),
+    /// A thread of its own.
+    There(Background),
+}
+
+/// Everything that a checkpoint needs besides the memory.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    role: Role,
+    geometry: Geometry,
+    checkpointer: Checkpointer,
+    waker: Waker,
+}
+
+impl Worker {
+    pub(crate) const fn new(role: Role, geometry: Geometry, checkpointer: Checkpointer) -> Self {
+        Self {
+            role,
+            geometry,
+            checkpointer,
+            // Its stores are rare, so each carries a fence of its own.
+            waker: Waker::new(role, true),
+        }
+    }
+
+    /// Makes a checkpoint of everything up to `reached` and wakes a producer that waited for it.
+    fn make(
+        &mut self,
+        memory: &Mapped,
+        reached: Progress,
+        form: CheckpointForm,
+    ) -> Result<Durable, Fault> {
+        let geometry = &self.geometry;
+        match self.role {
+            Role::Producer => self.checkpointer.producer(memory, geometry, reached, form),
+            Role::Consumer => {
+                let done = self.checkpointer.consumer(memory, geometry, reached)?;
+                if self.waker.tell(memory, done.position) {
+                    memory.futex_wake(word::WAKE.of(Role::Consumer));
+                }
+                Ok(done)
+            }
+        }
+    }
+}
+
+/// What a background thread is asked for; it answers each.
+#[derive(Clone, Copy, Debug)]
+enum Request {
+    Make(Progress, CheckpointForm),
+    Sync(Extent),
+}
+
+/// A thread that makes the checkpoints of one end.
+#[derive(Debug)]
+struct Background {
+    requests: Sender<Request>,
+    answers: Receiver<Result<Durable, Fault>>,
+    /// What it did unasked.
+    news: Receiver<Result<Durable, Fault>>,
+    thread: JoinHandle<Worker>,
+}
+
+impl Background {
+    fn start(
+        worker: Worker,
+        memory: Mapped,
+        policy: CheckpointPolicy,
+        reached: Progress,
+    ) -> std::io::Result<Self> {
+        let (requests, inbox) = channel();
+        let (outbox, answers) = channel();
+        let (reporter, news) = channel();
+        let role = worker.role;
+        let thread = std::thread::Builder::new()
+            .name(format!("ringduct-{role}"))
+            .spawn(move || {
+                let desk = Desk {
+                    worker,
+                    memory,
+                    inbox,
+                    outbox,
+                    reporter,
+                };
+                desk.work(policy, reached)
+            })?;
+        Ok(Self {
+            requests,
+            answers,
+            news,
+            thread,
+        })
+    }
+
+    /// Asks and waits; a thread that is gone could only have panicked.
+    fn ask(&self, request: Request) -> Result<Durable, Fault> {
+        let gone = Fault::Poisoned;
+        self.requests.send(request).map_err(|_| gone)?;
+        self.answers.recv().map_err(|_| gone)?
+    }
+
+    /// Ends the thread and takes its work back.
+    fn stop(self) -> Option<Worker> {
+        drop(self.requests);
+        self.thread.join().ok()
+    }
+}
+
+/// The background thread's side.
+struct Desk {
+    worker: Worker,
+    memory: Mapped,
+    inbox: Receiver<Request>,
+    outbox: Sender<Result<Durable, Fault>>,
+    reporter: Sender<Result<Durable, Fault>>,
+}
+
+impl Desk {
+    fn work(mut self, policy: CheckpointPolicy, reached: Progress) -> Worker {
+        let mut since = Since::new(policy, reached, Instant::now());
+        loop {
+            let next = match policy.look_every() {
+                Some(limit) => self.inbox.recv_timeout(limit),
+                None => self
+                    .inbox
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match next {
+                Ok(request) => self.answer(request),
+                Err(RecvTimeoutError::Timeout) => self.look(&mut since),
+                Err(RecvTimeoutError::Disconnected) => return self.worker,
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        let outcome = match request {
+            Request::Make(reached, form) => self.worker.make(&self.memory, reached, form),
+            Request::Sync(extent) => {
+                let checkpointer = &mut self.worker.checkpointer;
+                let synced = checkpointer.sync(&self.memory, extent);
+                synced.map(|()| checkpointer.durable())
+            }
+        };
+        // Whoever asked waits for this; if it is gone, so is the end.
+        let _gone = self.outbox.send(outcome);
+    }
+
+    /// Looks how far the hot thread has come, and makes a checkpoint when one is due.
+    fn look(&mut self, since: &mut Since) {
+        let role = self.worker.role;
+        let order = match role {
+            Role::Producer => TAIL_LOAD,
+            Role::Consumer => HEAD_LOAD,
+        };
+        let Some(reached) = Progress::load_beside(&self.memory, role, order) else {
+            return; // it moves too fast to be read: next time
+        };
+        if !since.is_due(&reached, Instant::now) {
+            return;
+        }
+        let form = default_form(&self.worker.geometry);
+        let outcome = self.worker.make(&self.memory, reached, form);
+        since.restart(reached, Instant::now());
+        let _gone = self.reporter.send(outcome);
+    }
+}
+
+/// One sync where records prove themselves, two elsewhere.
+const fn default_form(geometry: &Geometry) -> CheckpointForm {
+    if geometry.is_checksummed() {
+        CheckpointForm::OneSync
+    } else {
+        CheckpointForm::Full
+    }
+}
+
+impl Durability {
+    /// Of an end whose ring is not durable.
+    pub(crate) fn none(role: Role, recovery: Recovery, why: &'static str) -> Self {
+        Self::with(
+            (role, Maker::None(why)),
+            recovery,
+            Checkpoint::first(0),
+            Durable::default(),
+        )
+    }
+
+    /// Of an end that makes its checkpoints itself, until it is told otherwise.
+    pub(crate) fn new(recovery: Recovery, worker: Worker, origins: Checkpoint) -> Self {
+        let last = worker.checkpointer.durable();
+        let maker = (worker.role, Maker::Here(Box::new(worker)));
+        Self::with(maker, recovery, origins, last)
+    }
+
+    fn with(
+        (role, maker): (Role, Maker),
+        recovery: Recovery,
+        origins: Checkpoint,
+        last: Durable,
+    ) -> Self {
+        Self {
+            role,
+            recovery,
+            maker,
+            origins,
+            last,
+            poisoned: false,
+            since: Since::new(CheckpointPolicy::new(), Progress::default(), Instant::now()),
+        }
+    }
+
+    /// What was found when the end was attached.
+    pub(crate) const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// The incarnation in which the record at `position` was published.
+    pub(crate) fn incarnation_of(&self, position: u64) -> u64 {
+        self.origins.incarnation_of(position)
+    }
+
+    /// Makes a checkpoint now and waits for it.
+    pub(crate) fn checkpoint(
+        &mut self,
+        memory: &Mapped,
+        geometry: &Geometry,
+        reached: Progress,
+        form: Option<CheckpointForm>,
+    ) -> Result<Durable, CheckpointError> {
+        if form == Some(CheckpointForm::OneSync) && !geometry.is_checksummed() {
+            return Err(CheckpointError::NeedsChecksums);
+        }
+        let form = form.unwrap_or(default_form(geometry));
+        let outcome = match &mut self.maker {
+            Maker::None(why) => return Err(CheckpointError::NotDurable { why }),
+            Maker::Here(worker) => worker.make(memory, reached, form),
+            Maker::There(background) => background.ask(Request::Make(reached, form)),
+        };
+        self.since.restart(reached, Instant::now());
+        self.note(outcome)
+    }
+
+    /// Brings something to the medium that is no checkpoint.
+    pub(crate) fn sync(&mut self, memory: &Mapped, extent: Extent) -> Result<(), CheckpointError> {
+        let outcome = match &mut self.maker {
+            Maker::None(why) => return Err(CheckpointError::NotDurable { why }),
+            Maker::Here(worker) => {
+                let synced = worker.checkpointer.sync(memory, extent);
+                synced.map(|()| self.last)
+            }
+            Maker::There(background) => background.ask(Request::Sync(extent)).map(|_| self.last),
+        };
+        self.note(outcome).map(|_| ())
+    }
+
+    /// Overwrites what was written and not published, and brings that to the medium. Only records
+    /// with checksums could come back from there.
+    pub(crate) fn erase_abandoned(
+        &mut self,
+        core: &mut ProducerCore<Mapped>,
+    ) -> Result<(), CheckpointError> {
+        if !core.has_abandoned() {
+            return Ok(());
+        }
+        if core.geometry().is_checksummed() {
+            let (from, to) = core.erase_abandoned();
+            let memory = core.memory().clone();
+            self.sync(&memory, Extent::Data { from, to })?;
+        }
+        core.forget_abandoned();
+        Ok(())
+    }
+
+    /// A sync outside of checkpoints has failed: says so for good.
+    pub(crate) fn poison(&self, memory: &Mapped) {
+        if !matches!(self.maker, Maker::None(_)) {
+            crate::state::poison(memory, self.role);
+        }
+    }
+
+    fn note(&mut self, outcome: Result<Durable, Fault>) -> Result<Durable, CheckpointError> {
+        match outcome {
+            Ok(done) => {
+                self.last = done;
+                Ok(done)
+            }
+            Err(Fault::Poisoned) => {
+                self.poisoned = true;
+                Err(CheckpointError::Poisoned)
+            }
+            Err(Fault::Sync(errno)) => {
+                self.poisoned = true;
+                Err(CheckpointError::Sync { errno })
+            }
+        }
+    }
+
+    /// How far this side is durable, as far as is known without a sync.
+    pub(crate) fn durable(&mut self, memory: &Mapped) -> Result<Durable, CheckpointError> {
+        if let Maker::There(background) = &self.maker {
+            let news: Vec<_> = background.news.try_iter().collect();
+            for outcome in news {
+                self.note(outcome)?;
+            }
+        }
+        if let Maker::None(why) = &self.maker {
+            return Err(CheckpointError::NotDurable { why });
+        }
+        if self.is_poisoned(memory) {
+            return Err(CheckpointError::Poisoned);
+        }
+        Ok(self.last)
+    }
+
+    /// Whether durable work is refused: a sync has failed, here or on the other side.
+    pub(crate) fn is_poisoned(&mut self, memory: &Mapped) -> bool {
+        let both = [Role::Producer, Role::Consumer];
+        self.poisoned |= both
+            .iter()
+            .any(|role| crate::state::is_poisoned(memory, *role));
+        self.poisoned
+    }
+
+    /// Makes checkpoints from now on when `policy` says so. `true`: the hot path must pass by
+    /// [`Self::tick`].
+    pub(crate) fn set_policy(
+        &mut self,
+        memory: &Mapped,
+        geometry: &Geometry,
+        reached: Progress,
+        policy: CheckpointPolicy,
+    ) -> Result<bool, CheckpointError> {
+        self.come_back()?;
+        self.since = Since::new(policy, reached, Instant::now());
+        let worker = match &mut self.maker {
+            Maker::Here(worker) => worker,
+            Maker::None(why) => return Err(CheckpointError::NotDurable { why }),
+            Maker::There(_) => return Ok(false), // it has just come back
+        };
+        if !policy.is_background() || policy.is_never() {
+            return Ok(!policy.is_never());
+        }
+        // A successor's first steps store published words: not beside a hot path.
+        let prepared = worker
+            .checkpointer
+            .prepare(memory, geometry, reached.position);
+        if let Err(fault) = prepared {
+            return self.note(Err(fault)).map(|_| false);
+        }
+        let worker = Worker::new(worker.role, worker.geometry, worker.checkpointer);
+        let started = Background::start(worker, memory.clone(), policy, reached);
+        let background = started.map_err(|error| CheckpointError::NoThread {
+            errno: error.raw_os_error().unwrap_or(0),
+        })?;
+        self.maker = Maker::There(background);
+        Ok(false)
+    }
+
+    /// Ends a background thread and takes its work back.
+    fn come_back(&mut self) -> Result<(), CheckpointError> {
+        let gone = Maker::None("an end whose background thread has panicked");
+        match core::mem::replace(&mut self.maker, gone) {
+            Maker::There(background) => {
+                let news: Vec<_> = background.news.try_iter().collect();
+                let worker = background.stop().ok_or(CheckpointError::Poisoned)?;
+                self.last = worker.checkpointer.durable();
+                self.maker = Maker::Here(Box::new(worker));
+                news.into_iter().try_for_each(|outcome| match outcome {
+                    Ok(_) => Ok(()),
+                    Err(fault) => self.note(Err(fault)).map(|_| ()),
+                })
+            }
+            same => {
+                self.maker = same;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a checkpoint of this side would make anything durable that is not.
+    pub(crate) fn owes_checkpoint(&self, reached: &Progress) -> bool {
+        !matches!(self.maker, Maker::None(_))
+            && !self.poisoned
+            && self.last.position != reached.position
+    }
+
+    /// On the hot thread, after a message: a checkpoint if one is due.
+    pub(crate) fn tick(&mut self, memory: &Mapped, geometry: &Geometry, reached: &Progress) {
+        if matches!(self.maker, Maker::Here(_)) && self.since.is_due(reached, Instant::now) {
+            // What failed is latched; the next send or checkpoint says so.
+            let _latched = self.checkpoint(memory, geometry, *reached, None);
+        }
+    }
+
+    /// Before the end goes: its thread ends first. In a forked child there is none.
+    pub(crate) fn stop(&mut self, is_owner: bool) {
+        if is_owner {
+            let _latched = self.come_back();
+        } else if let Maker::There(background) =
+            core::mem::replace(&mut self.maker, Maker::None("inherited by fork"))
+        {
+            // Neither joined nor detached: the thread was not copied.
+            let _kept = core::mem::ManuallyDrop::new(background);
+        }
+    }
+}
