@@ -149,7 +149,8 @@ impl Ring {
         let recovered = recovery::consumer(&attach.mapped, &geometry, attach.peer_is_live);
         let released = recovered.map_err(|what| self.corrupt(what))?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
-        let core = ConsumerCore::new(mapped, geometry, released, fences);
+        let mut core = ConsumerCore::new(mapped, geometry, released, fences);
+        core.settle();
         let mut link = attach.finish(&self.object);
         // An ending is news only to a consumer that still has something to take.
         link.forget_past_endings(|| core.has_message(&core.begin()));

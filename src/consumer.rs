@@ -533,6 +533,7 @@ impl<T: Trust> Consumer<T> {
     pub fn wait_for_message(&mut self, deadline: Option<Instant>) -> Result<(), RecvError> {
         self.end.link.check()?;
         let End { core, link } = &mut self.end;
+        core.settle();
         let taken = core.begin();
         let done = *core.released();
         let wanted = done.position;
@@ -582,6 +583,7 @@ impl<T: Trust> Consumer<T> {
 
     /// The ring is empty: `Ok`, or `Closed` once for each producer that closed.
     fn nothing_there(&mut self) -> Result<(), TryRecvError> {
+        self.end.core.settle();
         match self.end.core.drained(self.end.link.reported()) {
             None => Ok(()),
             Some(session) => {

@@ -248,6 +248,7 @@ impl<T: Trust> Producer<T> {
             Err(error) => return Err(SendError::from_try(self.note(error))),
         }
         let End { core, link } = &mut self.end;
+        core.settle();
         let wanted = core.wanted_head(&pending, bytes);
         let done = *core.published();
         match link.wait(done, wanted, deadline, || core.has_room(&pending, bytes)) {

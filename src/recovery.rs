@@ -11,44 +11,54 @@ use crate::error::{Corruption, Damage};
 use crate::layout::{COMMIT_BYTES, Role};
 use crate::memory::Memory;
 use crate::position;
-use crate::ring::{Geometry, HEAD_LOAD, Progress, TAIL_LOAD, Walked, walk};
+use crate::ring::{
+    Geometry, HEAD_LOAD, Progress, TAIL_LOAD, Walked, count_released, read_account, read_position,
+    walk,
+};
 
-/// Where a producer goes on: its progress, brought forward over at most one publish, and the
-/// consumer's head.
+/// Where a producer goes on: its progress, brought forward from the account over what was published
+/// since, and the consumer's head.
 pub(crate) fn producer(
     memory: &impl Memory,
     geometry: &Geometry,
     peer_is_live: bool,
 ) -> Result<(Progress, u64), Corruption> {
     // The head first: it only grows, and it never passes what the walk below finds.
-    let head = Progress::load(memory, Role::Consumer, HEAD_LOAD);
-    let stored = Progress::load(memory, Role::Producer, TAIL_LOAD);
-    check_pair(geometry, head.position, stored.position)?;
-    let walked = walk(memory, geometry, stored, head.position, stored.position)?;
-    let tail = walked.end.position;
+    let head = read_position(memory, Role::Consumer, HEAD_LOAD);
+    let stored = read_position(memory, Role::Producer, TAIL_LOAD);
+    check_pair(geometry, head, stored)?;
+    let account = read_account(memory, Role::Producer);
+    let lag = position::distance(account.position, stored);
+    if !position::is_aligned(account.position) || lag > geometry.capacity_bytes {
+        return Err(damage(Damage::Tail, stored, stored, account.position));
+    }
+    let Walked { end, met } = walk(memory, geometry, account, head, stored)?;
+    if !met {
+        return Err(damage(Damage::Tail, account.position, end.position, stored));
+    }
     let room = geometry.capacity_bytes.wrapping_sub(COMMIT_BYTES);
-    if position::distance(head.position, tail) > room {
-        return Err(damage(Damage::Head, tail, tail, head.position));
+    if position::distance(head, end.position) > room {
+        return Err(damage(Damage::Head, end.position, end.position, head));
     }
     if !peer_is_live {
-        check_backlog(memory, geometry, head, stored.position)?;
+        check_backlog(memory, geometry, head, stored)?;
     }
-    Ok((walked.end, head.position))
+    Ok((end, head))
 }
 
-/// Where a consumer goes on.
+/// Where a consumer goes on: its head, and what the producer's account says lies in front of it.
 pub(crate) fn consumer(
     memory: &impl Memory,
     geometry: &Geometry,
     peer_is_live: bool,
 ) -> Result<Progress, Corruption> {
-    let head = Progress::load(memory, Role::Consumer, HEAD_LOAD);
-    let tail = Progress::load(memory, Role::Producer, TAIL_LOAD).position;
-    check_pair(geometry, head.position, tail)?;
+    let head = read_position(memory, Role::Consumer, HEAD_LOAD);
+    let tail = read_position(memory, Role::Producer, TAIL_LOAD);
+    check_pair(geometry, head, tail)?;
     if !peer_is_live {
         check_backlog(memory, geometry, head, tail)?;
     }
-    Ok(head)
+    count_released(memory, geometry, head)
 }
 
 /// Head and tail are places where records can start, and at most a capacity apart. The head may be
@@ -70,12 +80,12 @@ fn check_pair(geometry: &Geometry, head: u64, tail: u64) -> Result<(), Corruptio
 fn check_backlog(
     memory: &impl Memory,
     geometry: &Geometry,
-    head: Progress,
+    head: u64,
     tail: u64,
 ) -> Result<(), Corruption> {
-    let Walked { end, met } = walk(memory, geometry, head, head.position, tail)?;
-    if !met && position::at_or_after(tail, head.position) {
-        return Err(damage(Damage::Tail, head.position, end.position, tail));
+    let Walked { end, met } = walk(memory, geometry, Progress::at(head), head, tail)?;
+    if !met && position::at_or_after(tail, head) {
+        return Err(damage(Damage::Tail, head, end.position, tail));
     }
     Ok(())
 }

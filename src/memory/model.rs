@@ -28,13 +28,14 @@ use crate::layout::{Offset, ROLE_PAGE_BYTES, Role, Word, word};
 use crate::sync::owned;
 
 /// The words of a role's page that tests need.
-const WORDS: [Offset; 18] = [
-    word::SLOTS[0].position,
-    word::SLOTS[0].messages,
-    word::SLOTS[0].bytes,
-    word::SLOTS[1].position,
-    word::SLOTS[1].messages,
-    word::SLOTS[1].bytes,
+const WORDS: [Offset; 19] = [
+    word::POSITION,
+    word::ACCOUNT[0].position,
+    word::ACCOUNT[0].messages,
+    word::ACCOUNT[0].bytes,
+    word::ACCOUNT[1].position,
+    word::ACCOUNT[1].messages,
+    word::ACCOUNT[1].bytes,
     word::PARKED,
     word::WANTED,
     word::WAKE,

@@ -1,10 +1,11 @@
 //! Taking: look at the next commit word, bound it, copy or view, give the space back.
 
+use super::Geometry;
+use super::account::{Account, Progress, STRIDE_BYTES};
 use super::order::{COMMIT_LOAD, HEAD_STORE, TAIL_LOAD};
 use super::parking::{Waker, ticket_without_fence};
-use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes, word};
 use crate::memory::{LINE_BYTES, Memory};
 use crate::position;
 
@@ -18,6 +19,9 @@ pub(crate) struct ConsumerCore<M> {
     memory: M,
     geometry: Geometry,
     released: Progress,
+    account: Account,
+    /// Bytes of records to release before the account is settled.
+    unsettled: u64,
     /// Messages shorter than this may go the short way; zero sends all of them the long way, as a
     /// ring with checksums and a release with fences need it.
     short_below_bytes: u64,
@@ -90,6 +94,8 @@ impl<M: Memory> ConsumerCore<M> {
     /// Continues at `released`, which recovery has checked.
     pub(crate) fn new(memory: M, geometry: Geometry, released: Progress, fences: bool) -> Self {
         let mut core = Self {
+            account: Account::resume(&memory, Role::Consumer),
+            unsettled: STRIDE_BYTES,
             memory,
             geometry,
             released,
@@ -239,9 +245,28 @@ impl<M: Memory> ConsumerCore<M> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "half of the hot path")]
     fn give_back(&mut self, end: u64, messages: u64, bytes: u64) {
+        let length = position::distance(self.released.position, end);
         self.released.advance(end, messages, bytes);
-        self.released
-            .store(&self.memory, Role::Consumer, HEAD_STORE);
+        self.memory
+            .store(word::POSITION.of(Role::Consumer), end, HEAD_STORE);
+        let (left, exceeded) = self.unsettled.overflowing_sub(length);
+        self.unsettled = left;
+        if exceeded {
+            self.settle_stride();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_stride(&mut self) {
+        self.unsettled = STRIDE_BYTES;
+        self.settle();
+    }
+
+    /// Settles the account: the counters are brought up to the head. Only observers need it.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.account.settle(&self.memory, &self.released);
     }
 
     /// Whether the producer, whose ticket was loaded after a release, must be woken for it.
@@ -273,6 +298,7 @@ impl<M: Memory> ConsumerCore<M> {
 
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.
     pub(crate) fn close(&mut self, session: u64) -> bool {
+        self.settle();
         super::leave_mark(
             &self.memory,
             Role::Consumer,

@@ -1,15 +1,13 @@
 //! Publishing: claim space, write payloads, make them visible with one store, say how far it goes.
 
+use super::Geometry;
+use super::account::{Account, Progress, STRIDE_BYTES};
 use super::order::{COMMIT_STORE, HEAD_LOAD, LAP_RELEASE, TAIL_LOAD, TAIL_STORE};
 use super::parking::{Waker, ticket_without_fence};
-use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage, TrySendError};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes, word};
 use crate::memory::{LINE_BYTES, Memory, Order};
 use crate::position::{self, ALIGN_BYTES};
-
-/// How far a producer goes the short way before it looks up.
-const STRIDE_BYTES: u64 = 512;
 
 /// What lies in the ring when it is used for a stream rather than for questions and answers.
 const STREAM_BYTES: u64 = 256;
@@ -20,6 +18,7 @@ pub(crate) struct ProducerCore<M> {
     memory: M,
     geometry: Geometry,
     published: Progress,
+    account: Account,
     /// The consumer's head as last seen: a bound, never ahead of the real one.
     head: u64,
     /// Bytes that messages may still take the short way before [`Self::grant`] is asked again.
@@ -82,6 +81,7 @@ impl<M: Memory> ProducerCore<M> {
         // "lap": the head was loaded before; see `refresh_head`.
         memory.fence(LAP_RELEASE);
         Self {
+            account: Account::resume(&memory, Role::Producer),
             memory,
             geometry,
             published,
@@ -165,6 +165,7 @@ impl<M: Memory> ProducerCore<M> {
         if !short_way || needed > free {
             return false;
         }
+        self.settle();
         self.look_ahead(self.published.position);
         self.room = free.min(needed.max(STRIDE_BYTES));
         true
@@ -194,6 +195,12 @@ impl<M: Memory> ProducerCore<M> {
             }
         }
         self.asked = until;
+    }
+
+    /// Settles the account: the counters are brought up to the tail.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.account.settle(&self.memory, &self.published);
     }
 
     /// The next message asks for room anew.
@@ -246,6 +253,9 @@ impl<M: Memory> ProducerCore<M> {
         if position::distance(self.head, end) > self.geometry.capacity_bytes {
             self.refresh_head(end)?;
         }
+        if self.account.is_exceeded_by(end, &self.geometry) {
+            self.settle(); // before anything is written there
+        }
         self.look_ahead(pending.end);
         Ok(Space {
             position: pending.end,
@@ -283,6 +293,9 @@ impl<M: Memory> ProducerCore<M> {
         self.memory.store_data(pending.end, EMPTY, Order::RELAXED);
         self.show(pending.first, pending.end, pending.messages, pending.bytes);
         self.recall_room();
+        if self.account.is_exceeded_by(pending.end, &self.geometry) {
+            self.settle(); // an observer need not count a long batch
+        }
         self.wake_due(self.waker.ticket(&self.memory))
     }
 
@@ -293,8 +306,8 @@ impl<M: Memory> ProducerCore<M> {
         self.memory
             .store_data(self.published.position, first, COMMIT_STORE);
         self.published.advance(end, messages, bytes);
-        self.published
-            .store(&self.memory, Role::Producer, TAIL_STORE);
+        self.memory
+            .store(word::POSITION.of(Role::Producer), end, TAIL_STORE);
     }
 
     /// Whether the consumer, whose ticket was loaded after a publish, must be woken for it.
@@ -405,18 +418,18 @@ impl<M: Memory> ProducerCore<M> {
         self.seal(pending, space, Commit::new(bytes, checksum));
     }
 
-    /// Brings the tail along to where a successor continues. Without a step forward it stores
-    /// nothing: of two slots with one position nobody could tell which is the whole one.
+    /// Brings the tail along to where a successor continues, and then the account.
     pub(crate) fn store_progress(&mut self) {
-        let stored = super::read_position(&self.memory, Role::Producer, TAIL_LOAD);
-        if stored != self.published.position {
-            self.published
-                .store(&self.memory, Role::Producer, TAIL_STORE);
+        let (tail, reached) = (word::POSITION.of(Role::Producer), self.published.position);
+        if self.memory.load(tail, TAIL_LOAD) != reached {
+            self.memory.store(tail, reached, TAIL_STORE);
         }
+        self.settle();
     }
 
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.
     pub(crate) fn close(&mut self, session: u64) -> bool {
+        self.settle();
         super::leave_mark(
             &self.memory,
             Role::Producer,

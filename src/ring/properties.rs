@@ -49,7 +49,8 @@ fn starts() -> impl Strategy<Value = u64> {
 
 /// Sets both roles of a ring that nobody uses to `position`.
 fn start_at(memory: &impl Memory, role: Role, position: u64) {
-    for slot in word::SLOTS {
+    memory.store(word::POSITION.of(role), position, Order::RELAXED);
+    for slot in word::ACCOUNT {
         memory.store(slot.position.of(role), position, Order::RELAXED);
     }
 }
@@ -455,7 +456,7 @@ fn lies_end_in_typed_answers() {
             geometry.max_message_bytes = longest;
             let mut walk = Walk::new(geometry, 0);
             walk.step(Step::Send(vec![8, 8]));
-            let head = word::SLOTS[0].position.of(Role::Consumer);
+            let head = word::POSITION.of(Role::Consumer);
             walk.model.store(head, position, Order::RELAXED);
             walk.model.store_data(8 * at, commit, Order::RELAXED);
             // There is room already, or once the head is at the tail; a head beyond it is a lie.

@@ -16,6 +16,7 @@
 )]
 
 mod closing;
+mod counting;
 mod observing;
 mod parking;
 mod publishing;
@@ -127,7 +128,8 @@ fn fill_with_old_lap(model: &Model, capacity_bytes: u64) {
 /// Sets both roles of a ring that nobody uses to `position`.
 fn start_at(model: &Model, position: u64) {
     for role in [Role::Producer, Role::Consumer] {
-        for slot in word::SLOTS {
+        model.store(word::POSITION.of(role), position, Order::RELAXED);
+        for slot in word::ACCOUNT {
             model.store(slot.position.of(role), position, Order::RELAXED);
         }
     }

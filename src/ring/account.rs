@@ -1,0 +1,262 @@
+//! Counting: how many messages lie in front of a position, without storing it for each message.
+//!
+//! Every publish stores the tail and every release the head: one word each, exact. The messages and
+//! bytes in front of them are stored only now and then, in a side's *account*: two slots of
+//! position, messages and bytes. A side *settles* by overwriting the older slot, position last, so
+//! that a kill between any two stores leaves one whole slot, and the later position counts.
+//!
+//! What lies between an account and the exact position is counted by whoever needs it, from the
+//! commit words. Why these are still there:
+//!
+//! - **The producer settles before it writes beyond the reach of its account**: a stride, or the
+//!   capacity where that is less. If what it is about to write ends farther than that from the
+//!   account's position A, it settles first, so that A is the tail. What ends within a stride of A
+//!   ends within a capacity of A; what is written right after settling ends within a capacity of
+//!   the head, which is not beyond the tail, which is A. So nothing at or beyond A is ever
+//!   overwritten before A moves, and the commit words from A on are a whole chain, up to the tail
+//!   and the empty word after it.
+//! - *A producer's successor* walks that chain ([`walk`](super::walk)).
+//! - *A consumer's successor* counts from the producer's account A to its own head H
+//!   ([`count_to`]). If A is at or beyond H, it takes the records of `[H, A)` off: they are
+//!   published and not released, so nobody overwrites them. Otherwise it adds those of `[A, H)`.
+//!   A live producer may settle meanwhile, and then overwrite them; label "account" makes who has
+//!   read an overwritten word see the new slot too. So it reads the account again afterwards and,
+//!   if that moved, starts over. At the second settling at the latest A is at or beyond H: what the
+//!   head has passed was published before, and settling counts all that is published.
+//! - A lying producer makes the count wrong, or an attach fail with a typed error: every position
+//!   is bounded by a capacity, every record by the ring's longest message and by the end of the
+//!   range, the tries by [`TRIES`].
+//!
+//! A live producer's slot can be overwritten while it is read: its counters after the *other*
+//! slot's position. "account" makes a reader of new counters see that position as well, so a slot
+//! that is still the newest after it was read was read whole.
+
+use super::order::{
+    ACCOUNT_ACQUIRE, ACCOUNT_LOAD, ACCOUNT_RELEASE, ACCOUNT_STORE, HEAD_LOAD, LAP_ACQUIRE,
+    TAIL_LOAD,
+};
+use super::walk::count;
+use super::{Geometry, read_position};
+use crate::error::{Corruption, Damage};
+use crate::layout::{Role, word};
+use crate::memory::{Memory, Order};
+use crate::position;
+
+/// How far a side goes on before it settles its account.
+pub(super) const STRIDE_BYTES: u64 = 512;
+
+/// A reader that is overtaken starts over: so many times, then something is wrong.
+const TRIES: u32 = 1000;
+
+/// An observer counts over at most so many bytes: it shall not read the whole ring for a number.
+const OBSERVED_BYTES: u64 = 4096;
+
+/// How far a side has come: its position and the counters that belong to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) position: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Progress {
+    /// The start of a count.
+    pub(crate) const fn at(position: u64) -> Self {
+        Self {
+            position,
+            messages: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Counts `messages` more, up to `end`.
+    #[inline]
+    pub(crate) const fn advance(&mut self, end: u64, messages: u64, bytes: u64) {
+        self.position = end;
+        self.messages = self.messages.wrapping_add(messages);
+        self.bytes = self.bytes.wrapping_add(bytes);
+    }
+}
+
+/// The account of a role that this process holds.
+#[derive(Debug)]
+pub(crate) struct Account {
+    role: Role,
+    /// The position settled last.
+    settled: u64,
+    /// The slot that holds it; the next one goes to the other.
+    in_second: bool,
+}
+
+impl Account {
+    /// Goes on with the account that the last holder left.
+    pub(super) fn resume(memory: &impl Memory, role: Role) -> Self {
+        let (newest, in_second) = newest_slot(memory, role);
+        Self {
+            role,
+            settled: newest.position,
+            in_second,
+        }
+    }
+
+    /// Whether a record that ends at `end` lies beyond a stride of this ring from the account.
+    #[inline]
+    pub(super) fn is_exceeded_by(&self, end: u64, geometry: &Geometry) -> bool {
+        position::distance(self.settled, end) > STRIDE_BYTES.min(geometry.capacity_bytes)
+    }
+
+    /// Stores how far this side has come, unless that is stored already: of two slots with one
+    /// position nobody could tell which is the whole one.
+    pub(super) fn settle(&mut self, memory: &impl Memory, progress: &Progress) {
+        if self.settled == progress.position {
+            return;
+        }
+        self.settled = progress.position;
+        self.in_second = !self.in_second;
+        let [first, second] = word::ACCOUNT;
+        let slot = if self.in_second { second } else { first };
+        memory.store(
+            slot.messages.of(self.role),
+            progress.messages,
+            Order::RELAXED,
+        );
+        memory.store(slot.bytes.of(self.role), progress.bytes, Order::RELAXED);
+        memory.store(
+            slot.position.of(self.role),
+            progress.position,
+            ACCOUNT_STORE,
+        );
+        // "account": whoever reads what is stored from here on, data or slot, sees this position.
+        memory.fence(ACCOUNT_RELEASE);
+    }
+}
+
+/// The later slot of a role, and whether it is the second one.
+fn newest_slot(memory: &impl Memory, role: Role) -> (Progress, bool) {
+    let positions = word::ACCOUNT.map(|slot| memory.load(slot.position.of(role), ACCOUNT_LOAD));
+    let [first, second] = positions;
+    let in_second = !position::at_or_after(first, second);
+    let [slot_a, slot_b] = word::ACCOUNT;
+    let slot = if in_second { slot_b } else { slot_a };
+    let progress = Progress {
+        position: if in_second { second } else { first },
+        messages: memory.load(slot.messages.of(role), Order::RELAXED),
+        bytes: memory.load(slot.bytes.of(role), Order::RELAXED),
+    };
+    (progress, in_second)
+}
+
+/// Whether a role has not settled since `settled` was read: what was read after that is then whole.
+fn is_newest(memory: &impl Memory, role: Role, settled: u64) -> bool {
+    memory.fence(ACCOUNT_ACQUIRE);
+    let positions = word::ACCOUNT.map(|slot| memory.load(slot.position.of(role), Order::RELAXED));
+    let [first, second] = positions;
+    position::later(first, second) == settled
+}
+
+/// The account of a role, whole; its holder may live.
+pub(crate) fn read_account(memory: &impl Memory, role: Role) -> Progress {
+    let (mut progress, _) = newest_slot(memory, role);
+    for _ in 0..TRIES {
+        if is_newest(memory, role, progress.position) {
+            break;
+        }
+        (progress, _) = newest_slot(memory, role);
+    }
+    progress
+}
+
+/// Counts from an account to a position on either side of it, over the records between them.
+fn count_to(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    account: Progress,
+    at: u64,
+) -> Result<Progress, Corruption> {
+    let is_ahead = position::at_or_after(account.position, at);
+    let between = if is_ahead {
+        count(memory, geometry, at, account.position)?
+    } else {
+        count(memory, geometry, account.position, at)?
+    };
+    let moved = |from: u64, by: u64| {
+        if is_ahead {
+            from.wrapping_sub(by)
+        } else {
+            from.wrapping_add(by)
+        }
+    };
+    Ok(Progress {
+        position: at,
+        messages: moved(account.messages, between.messages),
+        bytes: moved(account.bytes, between.bytes),
+    })
+}
+
+/// How many messages and bytes lie in front of `head`, which nobody moves meanwhile.
+pub(crate) fn count_released(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    head: u64,
+) -> Result<Progress, Corruption> {
+    let mut settled = 0;
+    for _ in 0..TRIES {
+        let account = read_account(memory, Role::Producer);
+        let counted = count_to(memory, geometry, account, head);
+        settled = account.position;
+        let is_ahead = position::at_or_after(settled, head);
+        if is_ahead || is_newest(memory, Role::Producer, settled) {
+            return counted;
+        }
+    }
+    Err(Corruption {
+        what: Damage::Tail,
+        position: head,
+        expected: head,
+        found: settled,
+    })
+}
+
+/// How far a role has come, for somebody who looks on: exact if the role rests and its account is
+/// near; otherwise the counters may lag behind the position, by a stride while the role lives.
+pub(super) fn observed(memory: &impl Memory, geometry: &Geometry, role: Role) -> Progress {
+    let order = match role {
+        Role::Producer => TAIL_LOAD,
+        Role::Consumer => HEAD_LOAD,
+    };
+    let at = read_position(memory, role, order);
+    let own = read_account(memory, role);
+    if position::at_or_after(own.position, at) {
+        return own; // at rest, or it went on meanwhile
+    }
+    let lagging = Progress {
+        position: at,
+        ..own
+    };
+    let base = match role {
+        Role::Producer => own,
+        Role::Consumer => read_account(memory, Role::Producer),
+    };
+    let is_ahead = position::at_or_after(base.position, at);
+    let (from, to) = if is_ahead {
+        (at, base.position)
+    } else {
+        (base.position, at)
+    };
+    if position::distance(from, to) > OBSERVED_BYTES {
+        return lagging;
+    }
+    let counted = count_to(memory, geometry, base, at);
+    // Behind the account the records stay while the head does ("lap"), beyond it while the account
+    // does.
+    let is_whole = if is_ahead {
+        memory.fence(LAP_ACQUIRE);
+        read_position(memory, Role::Consumer, HEAD_LOAD) == at
+    } else {
+        is_newest(memory, Role::Producer, base.position)
+    };
+    match counted {
+        Ok(counted) if is_whole => counted,
+        _ => lagging,
+    }
+}
