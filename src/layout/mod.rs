@@ -11,7 +11,8 @@ pub(crate) use header::{
     UncheckedHeader,
 };
 pub(crate) use record::{
-    COMMIT_BYTES, Commit, EMPTY, MAX_MESSAGE_BYTES, OVERHEAD_BYTES, RecordFault, record_bytes,
+    COMMIT_BYTES, Commit, EMPTY, MAX_MESSAGE_BYTES, OVERHEAD_BYTES, RecordFault, padding_bytes,
+    record_bytes,
 };
 
 /// Pages in front of the data: identity, producer, consumer, two slots for each checkpoint, spare.

@@ -21,7 +21,7 @@
 use core::cell::Cell;
 use std::rc::Rc;
 
-use super::{Fence, Memory, Order};
+use super::{At, Fence, Memory, Order};
 #[cfg(loom)]
 use super::{FenceKind, Strength};
 use crate::layout::{Offset, ROLE_PAGE_BYTES, Role, Word, word};
@@ -272,6 +272,15 @@ impl Model {
 }
 
 impl Memory for Model {
+    type Place<'a> = At<'a, Self>;
+
+    fn place(&self, position: u64) -> At<'_, Self> {
+        At {
+            memory: self,
+            position,
+        }
+    }
+
     fn load(&self, word: Word, order: Order) -> u64 {
         #[cfg(loom)]
         if self.own == Some(word.role) {

@@ -38,7 +38,8 @@ use super::order::{
 use super::walk::count;
 use super::{Geometry, read_position};
 use crate::error::{Corruption, Damage};
-use crate::layout::{Role, word};
+use crate::layout::word::{self, Slot};
+use crate::layout::{COMMIT_BYTES, Offset, Role};
 use crate::memory::{Memory, Order};
 use crate::position;
 
@@ -52,29 +53,49 @@ const TRIES: u32 = 1000;
 const OBSERVED_BYTES: u64 = 4096;
 
 /// How far a side has come: its position and the counters that belong to it.
+///
+/// Bytes of payload are what records and padding leave of the position: most messages have no
+/// padding, so that most of the time there is nothing to add.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) position: u64,
     pub(crate) messages: u64,
-    pub(crate) bytes: u64,
+    padding: u64,
 }
 
 impl Progress {
-    /// The start of a count.
-    pub(crate) const fn at(position: u64) -> Self {
+    /// So many messages, with so many bytes of payload, in front of a position.
+    pub(crate) const fn new(position: u64, messages: u64, bytes: u64) -> Self {
         Self {
             position,
-            messages: 0,
-            bytes: 0,
+            messages,
+            padding: Self::rest(position, messages, bytes),
         }
     }
 
-    /// Counts `messages` more, up to `end`.
+    /// The start of a count.
+    pub(crate) const fn at(position: u64) -> Self {
+        Self::new(position, 0, 0)
+    }
+
+    /// Bytes of payload.
+    pub(crate) const fn bytes(&self) -> u64 {
+        Self::rest(self.position, self.messages, self.padding)
+    }
+
+    /// Of commit words, payload and padding, which make a position, the one that is not given.
+    const fn rest(position: u64, messages: u64, other: u64) -> u64 {
+        position
+            .wrapping_sub(messages.wrapping_mul(COMMIT_BYTES))
+            .wrapping_sub(other)
+    }
+
+    /// Counts `messages` more with this padding, up to `end`.
     #[inline]
-    pub(crate) const fn advance(&mut self, end: u64, messages: u64, bytes: u64) {
+    pub(crate) const fn advance(&mut self, end: u64, messages: u64, padding: u64) {
         self.position = end;
         self.messages = self.messages.wrapping_add(messages);
-        self.bytes = self.bytes.wrapping_add(bytes);
+        self.padding = self.padding.wrapping_add(padding);
     }
 }
 
@@ -114,20 +135,22 @@ impl Account {
         self.settled = progress.position;
         self.in_second = !self.in_second;
         let [first, second] = word::ACCOUNT;
-        let slot = if self.in_second { second } else { first };
-        memory.store(
-            slot.messages.of(self.role),
-            progress.messages,
-            Order::RELAXED,
-        );
-        memory.store(slot.bytes.of(self.role), progress.bytes, Order::RELAXED);
-        memory.store(
-            slot.position.of(self.role),
-            progress.position,
-            ACCOUNT_STORE,
-        );
+        if self.in_second {
+            self.overwrite(memory, second, progress);
+        } else {
+            self.overwrite(memory, first, progress);
+        }
         // "account": whoever reads what is stored from here on, data or slot, sees this position.
         memory.fence(ACCOUNT_RELEASE);
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "three stores to known places")]
+    fn overwrite(&self, memory: &impl Memory, slot: Slot, progress: &Progress) {
+        let put = |offset: Offset, value, order| memory.store(offset.of(self.role), value, order);
+        put(slot.messages, progress.messages, Order::RELAXED);
+        put(slot.bytes, progress.bytes(), Order::RELAXED);
+        put(slot.position, progress.position, ACCOUNT_STORE);
     }
 }
 
@@ -138,12 +161,10 @@ fn newest_slot(memory: &impl Memory, role: Role) -> (Progress, bool) {
     let in_second = !position::at_or_after(first, second);
     let [slot_a, slot_b] = word::ACCOUNT;
     let slot = if in_second { slot_b } else { slot_a };
-    let progress = Progress {
-        position: if in_second { second } else { first },
-        messages: memory.load(slot.messages.of(role), Order::RELAXED),
-        bytes: memory.load(slot.bytes.of(role), Order::RELAXED),
-    };
-    (progress, in_second)
+    let settled = if in_second { second } else { first };
+    let messages = memory.load(slot.messages.of(role), Order::RELAXED);
+    let bytes = memory.load(slot.bytes.of(role), Order::RELAXED);
+    (Progress::new(settled, messages, bytes), in_second)
 }
 
 /// Whether a role has not settled since `settled` was read: what was read after that is then whole.
@@ -186,11 +207,9 @@ fn count_to(
             from.wrapping_add(by)
         }
     };
-    Ok(Progress {
-        position: at,
-        messages: moved(account.messages, between.messages),
-        bytes: moved(account.bytes, between.bytes),
-    })
+    let messages = moved(account.messages, between.messages);
+    let bytes = moved(account.bytes(), between.bytes());
+    Ok(Progress::new(at, messages, bytes))
 }
 
 /// How many messages and bytes lie in front of `head`, which nobody moves meanwhile.
@@ -229,10 +248,7 @@ pub(super) fn observed(memory: &impl Memory, geometry: &Geometry, role: Role) ->
     if position::at_or_after(own.position, at) {
         return own; // at rest, or it went on meanwhile
     }
-    let lagging = Progress {
-        position: at,
-        ..own
-    };
+    let lagging = Progress::new(at, own.messages, own.bytes());
     let base = match role {
         Role::Producer => own,
         Role::Consumer => read_account(memory, Role::Producer),

@@ -62,7 +62,9 @@ struct Oracle {
     used_bytes: u64,
     capacity_bytes: u64,
     sent: u64,
+    sent_bytes: u64,
     taken: u64,
+    taken_bytes: u64,
 }
 
 impl Oracle {
@@ -72,7 +74,9 @@ impl Oracle {
             used_bytes: 0,
             capacity_bytes,
             sent: 0,
+            sent_bytes: 0,
             taken: 0,
+            taken_bytes: 0,
         }
     }
 
@@ -85,6 +89,7 @@ impl Oracle {
     fn push(&mut self, message: Vec<u8>) {
         self.used_bytes += record_bytes(message.len() as u64);
         self.sent += 1;
+        self.sent_bytes += message.len() as u64;
         self.queue.push_back(message);
     }
 
@@ -98,6 +103,7 @@ impl Oracle {
         let message = self.queue.pop_front()?;
         self.used_bytes -= record_bytes(message.len() as u64);
         self.taken += 1;
+        self.taken_bytes += message.len() as u64;
         Some(message)
     }
 }
@@ -207,7 +213,9 @@ impl Walk {
         assert_eq!(self.tx.backlog_bytes(), self.oracle.used_bytes);
         assert_eq!(self.rx.backlog_bytes(), self.oracle.used_bytes);
         assert_eq!(self.tx.published().messages, self.oracle.sent);
+        assert_eq!(self.tx.published().bytes(), self.oracle.sent_bytes);
         assert_eq!(self.rx.released().messages, self.oracle.taken);
+        assert_eq!(self.rx.released().bytes(), self.oracle.taken_bytes);
     }
 
     /// Pushes what fits and publishes it; returns the messages.
@@ -494,6 +502,32 @@ fn lies_end_in_typed_answers() {
     );
 }
 
+/// Goal: one byte more than the longest message is refused, also where room for more is known to be
+/// there. Method: every longest message of a small ring, every length, before and behind others.
+#[test]
+fn the_longest_message_is_the_longest() {
+    for longest in 0..=112_u64 {
+        let mut geometry = Geometry::for_tests(128, false);
+        geometry.max_message_bytes = longest;
+        for length in 0..=113_usize {
+            let mut walk = Walk::new(geometry, 0);
+            for _ in 0..3 {
+                let sent = walk.tx.send(&vec![0; length]);
+                let is_longer = length as u64 > longest;
+                let refused = matches!(sent, Err(TrySendError::TooLong { .. }));
+                assert_eq!(refused, is_longer, "{length} of {longest}");
+                let filler = walk.tx.send(&vec![0; small(longest).min(8)]);
+                assert!(matches!(filler, Ok(_) | Err(TrySendError::Full)));
+                while walk.rx.take_short(&mut [0; 128]).is_some() {}
+            }
+        }
+    }
+}
+
+fn small(number: u64) -> usize {
+    usize::try_from(number).expect("small")
+}
+
 /// A step of the public ends.
 #[derive(Clone, Debug)]
 enum Call {
@@ -683,7 +717,9 @@ impl Mapped {
         let rx = self.rx.as_ref().expect("attached");
         assert_eq!(tx.backlog_bytes(), self.oracle.used_bytes);
         assert_eq!(tx.totals().messages, self.oracle.sent);
+        assert_eq!(tx.totals().bytes, self.oracle.sent_bytes);
         assert_eq!(rx.totals().messages, self.oracle.taken);
+        assert_eq!(rx.totals().bytes, self.oracle.taken_bytes);
     }
 }
 

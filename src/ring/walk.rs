@@ -48,7 +48,7 @@ pub(super) fn count(
                 found: reach,
             });
         }
-        at.advance(record.end(), 1, u64::from(record.message_bytes()));
+        at.advance(record.end(), 1, record.padding_bytes());
     }
     Ok(at)
 }
@@ -93,6 +93,6 @@ pub(crate) fn walk(
             });
         }
         geometry.verify_in_place(memory, record)?;
-        at.advance(record.end(), 1, u64::from(record.message_bytes()));
+        at.advance(record.end(), 1, record.padding_bytes());
     }
 }
