@@ -138,7 +138,7 @@ impl Ring {
         let resumed = recovered.map_err(|what| self.corrupt(what))?;
         let free = self.free_from(&attach, &geometry, &resumed)?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
-        let mut core = ProducerCore::new(mapped, geometry, resumed.tail, free, fences);
+        let mut core = ProducerCore::new(mapped, geometry, resumed.own, free, fences);
         core.store_progress();
         let mut durability = self.durability(&attach, &geometry, &resumed)?;
         self.erase_abandoned(&mut core, &mut durability)?;
@@ -156,7 +156,8 @@ impl Ring {
         let recovered = recovery::consumer(&attach.mapped, &geometry, attach.peer_is_live);
         let resumed = recovered.map_err(|what| self.corrupt(what))?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
-        let core = ConsumerCore::new(mapped, geometry, resumed.head, fences);
+        let mut core = ConsumerCore::new(mapped, geometry, resumed.own, fences);
+        core.settle();
         let durability = self.durability(&attach, &geometry, &resumed)?;
         let mut link = attach.finish(&self.object);
         // An ending is news only to a consumer that still has something to take.

@@ -280,7 +280,7 @@ impl Checkpointer {
             intended: reached.position,
             acknowledged,
             messages: reached.messages,
-            bytes: reached.bytes,
+            bytes: reached.bytes(),
             acknowledged_messages,
             ..self.newest
         };

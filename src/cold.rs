@@ -26,7 +26,7 @@ use crate::error::{Corruption, Damage};
 use crate::layout::{COMMIT_BYTES, Checkpoint, EMPTY, Offset, Role, word};
 use crate::memory::{DurableMemory, Extent, Memory, Order};
 use crate::position::{self, ALIGN_BYTES};
-use crate::ring::{Geometry, HEAD_STORE, Progress, TAIL_LOAD, TAIL_STORE, next_proven};
+use crate::ring::{Geometry, Progress, next_proven, read_account, reset_account};
 use crate::state::Here;
 
 /// What a cold recovery found and did.
@@ -63,7 +63,7 @@ struct Slots {
 pub(crate) fn survey(memory: &impl DurableMemory, geometry: &Geometry) -> Result<Found, Failure> {
     let slots = read_slots(memory, geometry)?;
     let (producer, consumer) = (&slots.producer, &slots.consumer);
-    let head = Progress::at(consumer.intended, consumer.messages, consumer.bytes);
+    let head = Progress::new(consumer.intended, consumer.messages, consumer.bytes);
     let acknowledged = producer.acknowledged;
     let until = (!geometry.is_checksummed()).then_some(acknowledged);
     let tail = go_forward(memory, geometry, head, until);
@@ -82,7 +82,7 @@ pub(crate) fn survey(memory: &impl DurableMemory, geometry: &Geometry) -> Result
     } else {
         position::distance(tail.position, producer.intended)
     };
-    let seen = Progress::load(memory, Role::Producer, TAIL_LOAD);
+    let seen = read_account(memory, Role::Producer);
     Ok(Found {
         incarnation: producer.incarnation,
         head,
@@ -219,7 +219,7 @@ fn next_slots(slots: &Slots, found: &Found) -> (Checkpoint, Checkpoint) {
         intended: found.tail.position,
         acknowledged: found.tail.position,
         messages: found.tail.messages,
-        bytes: found.tail.bytes,
+        bytes: found.tail.bytes(),
         acknowledged_messages: found.tail.messages,
         ..slots.producer
     };
@@ -235,13 +235,8 @@ fn next_slots(slots: &Slots, found: &Found) -> (Checkpoint, Checkpoint) {
 
 /// Makes the role pages say what was found; the consumer's generation last.
 fn end(memory: &impl Memory, found: &Found, here: &Here, generation: u64) {
-    let (mut head, mut tail) = (found.head, found.tail);
-    head.store_anew(memory, Role::Consumer, HEAD_STORE);
-    tail.store_anew(memory, Role::Producer, TAIL_STORE);
-    for (role, position) in [
-        (Role::Producer, tail.position),
-        (Role::Consumer, head.position),
-    ] {
+    for (role, progress) in [(Role::Producer, found.tail), (Role::Consumer, found.head)] {
+        reset_account(memory, role, &progress);
         let put = |offset: Offset, value| memory.store(offset.of(role), value, Order::RELAXED);
         for offset in [
             word::PARKED,
@@ -253,8 +248,8 @@ fn end(memory: &impl Memory, found: &Found, here: &Here, generation: u64) {
         ] {
             put(offset, 0);
         }
-        put(word::DURABLE, position);
-        put(word::REACH, position);
+        put(word::DURABLE, progress.position);
+        put(word::REACH, progress.position);
         put(word::INCARNATION, found.incarnation);
         here.store(memory, role);
     }
@@ -268,8 +263,8 @@ const _: () = assert!(COMMIT_BYTES == ALIGN_BYTES);
 /// What a creator writes besides the identity: both roles' first slots, and where they lie.
 pub(crate) fn format(memory: &impl DurableMemory, geometry: &Geometry, here: &Here, base: u64) {
     for role in [Role::Producer, Role::Consumer] {
-        let mut start = Progress::at(base, 0, 0);
-        start.store_anew(memory, role, Order::RELAXED);
+        // Positions count from the base, and so do bytes: see `Progress`.
+        reset_account(memory, role, &Progress::new(base, 0, 0));
         for offset in [word::DURABLE, word::REACH] {
             memory.store(offset.of(role), base, Order::RELAXED);
         }

@@ -589,6 +589,7 @@ impl<T: Trust> Consumer<T> {
     #[cold]
     pub fn wait_for_message(&mut self, deadline: Option<Instant>) -> Result<(), RecvError> {
         self.end.link.check()?;
+        self.end.core.settle();
         loop {
             let taken = self.end.core.begin();
             if self.end.core.has_message(&taken) {
@@ -633,6 +634,7 @@ impl<T: Trust> Consumer<T> {
 
     /// The ring is empty: `Ok`, or `Closed` once for each producer that closed.
     fn nothing_there(&mut self) -> Result<(), TryRecvError> {
+        self.end.core.settle();
         match self.end.core.drained(self.end.link.reported()) {
             None => Ok(()),
             Some(session) => {

@@ -1,5 +1,6 @@
 //! What an end has for power cuts: who makes its checkpoints, when, and what became of them.
 
+use core::time::Duration;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use crate::layout::{Checkpoint, Role, word};
 use crate::memory::{Extent, Mapped};
 use crate::policy::{CheckpointPolicy, Since};
 use crate::recovery::Recovery;
-use crate::ring::{Geometry, HEAD_LOAD, ProducerCore, Progress, TAIL_LOAD, Waker};
+use crate::ring::{self, Geometry, ProducerCore, Progress, Waker};
 
 /// The durable side of an end.
 #[derive(Debug)]
@@ -111,11 +112,12 @@ impl Background {
                 let desk = Desk {
                     worker,
                     memory,
+                    since: Since::new(policy, reached, Instant::now()),
                     inbox,
                     outbox,
                     reporter,
                 };
-                desk.work(policy, reached)
+                desk.work(policy.look_every())
             })?;
         Ok(Self {
             requests,
@@ -143,16 +145,16 @@ impl Background {
 struct Desk {
     worker: Worker,
     memory: Mapped,
+    since: Since,
     inbox: Receiver<Request>,
     outbox: Sender<Result<Durable, Fault>>,
     reporter: Sender<Result<Durable, Fault>>,
 }
 
 impl Desk {
-    fn work(mut self, policy: CheckpointPolicy, reached: Progress) -> Worker {
-        let mut since = Since::new(policy, reached, Instant::now());
+    fn work(mut self, look_every: Option<Duration>) -> Worker {
         loop {
-            let next = match policy.look_every() {
+            let next = match look_every {
                 Some(limit) => self.inbox.recv_timeout(limit),
                 None => self
                     .inbox
@@ -161,7 +163,7 @@ impl Desk {
             };
             match next {
                 Ok(request) => self.answer(request),
-                Err(RecvTimeoutError::Timeout) => self.look(&mut since),
+                Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return self.worker,
             }
         }
@@ -169,7 +171,10 @@ impl Desk {
 
     fn answer(&mut self, request: Request) {
         let outcome = match request {
-            Request::Make(reached, form) => self.worker.make(&self.memory, reached, form),
+            Request::Make(reached, form) => {
+                self.since.restart(reached, Instant::now());
+                self.worker.make(&self.memory, reached, form)
+            }
             Request::Sync(extent) => {
                 let checkpointer = &mut self.worker.checkpointer;
                 let synced = checkpointer.sync(&self.memory, extent);
@@ -181,21 +186,18 @@ impl Desk {
     }
 
     /// Looks how far the hot thread has come, and makes a checkpoint when one is due.
-    fn look(&mut self, since: &mut Since) {
-        let role = self.worker.role;
-        let order = match role {
-            Role::Producer => TAIL_LOAD,
-            Role::Consumer => HEAD_LOAD,
+    fn look(&mut self) {
+        let Worker { role, geometry, .. } = &self.worker;
+        let known = self.since.last();
+        let Some(reached) = ring::beside(&self.memory, geometry, *role, known) else {
+            return; // it moves too fast to be counted: next time
         };
-        let Some(reached) = Progress::load_beside(&self.memory, role, order) else {
-            return; // it moves too fast to be read: next time
-        };
-        if !since.is_due(&reached, Instant::now) {
+        if !self.since.is_due(&reached, Instant::now) {
             return;
         }
         let form = default_form(&self.worker.geometry);
         let outcome = self.worker.make(&self.memory, reached, form);
-        since.restart(reached, Instant::now());
+        self.since.restart(reached, Instant::now());
         let _gone = self.reporter.send(outcome);
     }
 }

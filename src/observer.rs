@@ -45,7 +45,9 @@ pub struct SideSnapshot {
     pub state: PeerState,
     /// What the last holder says of itself.
     pub holder: Holder,
-    /// How far this side has come.
+    /// How far this side has come. Messages and bytes may lag behind the position by a stride of
+    /// 512 bytes while the side goes on; they are exact when it has closed or rests, but for a
+    /// consumer that rests with more than 4,096 bytes still to take.
     pub totals: Totals,
     /// Whether it sleeps in the kernel now, or was about to.
     pub parked: bool,
@@ -169,8 +171,8 @@ impl Observer {
         // Who is there, before the words: whoever leaves marks that first and lets go then. The
         // consumer's words first: its counters can then not be ahead of the producer's.
         let held = [Role::Producer, Role::Consumer].map(|role| self.is_held(role));
-        let rx = ring::role_snapshot(&self.mapped, Role::Consumer);
-        let tx = ring::role_snapshot(&self.mapped, Role::Producer);
+        let rx = ring::role_snapshot(&self.mapped, &self.geometry, Role::Consumer);
+        let tx = ring::role_snapshot(&self.mapped, &self.geometry, Role::Producer);
         let [tx_held, rx_held] = held;
         let capacity = self.geometry.capacity_bytes;
         // A tail one publish behind the head makes a small negative number: nothing waits then.

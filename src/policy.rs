@@ -122,6 +122,11 @@ impl Since {
                 .is_some_and(|limit| clock().saturating_duration_since(self.at) >= limit)
     }
 
+    /// How far the end had come when the last one was tried.
+    pub(crate) const fn last(&self) -> Progress {
+        self.last
+    }
+
     /// A checkpoint was tried.
     pub(crate) fn restart(&mut self, now: Progress, at: Instant) {
         self.last = now;
@@ -135,7 +140,7 @@ mod tests {
 
     fn moved(messages: u64) -> Progress {
         let bytes = messages.wrapping_mul(8);
-        Progress::at(bytes.wrapping_mul(2), messages, bytes)
+        Progress::new(bytes.wrapping_mul(2), messages, bytes)
     }
 
     /// Goal: each limit alone brings a checkpoint, exactly when it is reached, and only if

@@ -308,6 +308,7 @@ impl<T: Trust> Producer<T> {
             Err(error) => return Err(SendError::from_try(self.note(error))),
         }
         let End { core, link, .. } = &mut self.end;
+        core.settle();
         if core.geometry().durable && core.ask_for_checkpoint() {
             link.wake_peer();
         }

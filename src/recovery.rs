@@ -14,7 +14,10 @@ use crate::error::{Corruption, Damage};
 use crate::layout::{COMMIT_BYTES, Role, word};
 use crate::memory::Memory;
 use crate::position;
-use crate::ring::{DURABLE_LOAD, Geometry, HEAD_LOAD, Progress, TAIL_LOAD, Walked, walk};
+use crate::ring::{
+    DURABLE_LOAD, Geometry, HEAD_LOAD, Progress, TAIL_LOAD, Walked, count_released, read_account,
+    read_position, walk,
+};
 
 /// What was found when an end was attached, and what was made of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,52 +94,77 @@ impl fmt::Display for Recovery {
     }
 }
 
-/// Both sides' progress, as an end finds it.
+/// Where an end goes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resumed {
-    pub(crate) head: Progress,
-    pub(crate) tail: Progress,
+    /// Its own position and counters.
+    pub(crate) own: Progress,
+    pub(crate) head: u64,
+    pub(crate) tail: u64,
+    /// Messages between the two; beside a living peer as its account says.
+    pub(crate) kept_messages: u64,
 }
 
-/// Where a producer goes on: its progress, brought forward over at most one publish, and the
-/// consumer's.
+/// Where a producer goes on: its progress, brought forward from the account over what was published
+/// since, and the consumer's head.
 pub(crate) fn producer(
     memory: &impl Memory,
     geometry: &Geometry,
     peer_is_live: bool,
 ) -> Result<Resumed, Corruption> {
     // The head first: it only grows, and it never passes what the walk below finds.
-    let head = Progress::load(memory, Role::Consumer, HEAD_LOAD);
-    let stored = Progress::load(memory, Role::Producer, TAIL_LOAD);
-    check_pair(geometry, head.position, stored.position)?;
-    let walked = walk(memory, geometry, stored, head.position, stored.position)?;
-    let tail = walked.end.position;
+    let head = read_position(memory, Role::Consumer, HEAD_LOAD);
+    let stored = read_position(memory, Role::Producer, TAIL_LOAD);
+    check_pair(geometry, head, stored)?;
+    let account = read_account(memory, Role::Producer);
+    let lag = position::distance(account.position, stored);
+    if !position::is_aligned(account.position) || lag > geometry.capacity_bytes {
+        return Err(damage(Damage::Tail, stored, stored, account.position));
+    }
+    let Walked { end, met } = walk(memory, geometry, account, head, stored)?;
+    if !met {
+        return Err(damage(Damage::Tail, account.position, end.position, stored));
+    }
     let room = geometry.capacity_bytes.wrapping_sub(COMMIT_BYTES);
-    if position::distance(head.position, tail) > room {
-        return Err(damage(Damage::Head, tail, tail, head.position));
+    if position::distance(head, end.position) > room {
+        return Err(damage(Damage::Head, end.position, end.position, head));
     }
-    if !peer_is_live {
-        check_backlog(memory, geometry, head, stored.position)?;
-    }
+    let kept_messages = if peer_is_live {
+        let taken = read_account(memory, Role::Consumer).messages;
+        end.messages.saturating_sub(taken)
+    } else {
+        check_backlog(memory, geometry, head, stored)?
+    };
     Ok(Resumed {
+        own: end,
         head,
-        tail: walked.end,
+        tail: end.position,
+        kept_messages,
     })
 }
 
-/// Where a consumer goes on; the producer's progress is as its page says.
+/// Where a consumer goes on: its head, and what the producer's account says lies in front of it.
 pub(crate) fn consumer(
     memory: &impl Memory,
     geometry: &Geometry,
     peer_is_live: bool,
 ) -> Result<Resumed, Corruption> {
-    let head = Progress::load(memory, Role::Consumer, HEAD_LOAD);
-    let tail = Progress::load(memory, Role::Producer, TAIL_LOAD);
-    check_pair(geometry, head.position, tail.position)?;
-    if !peer_is_live {
-        check_backlog(memory, geometry, head, tail.position)?;
-    }
-    Ok(Resumed { head, tail })
+    let head = read_position(memory, Role::Consumer, HEAD_LOAD);
+    let tail = read_position(memory, Role::Producer, TAIL_LOAD);
+    check_pair(geometry, head, tail)?;
+    let waiting = if peer_is_live {
+        None
+    } else {
+        Some(check_backlog(memory, geometry, head, tail)?)
+    };
+    let own = count_released(memory, geometry, head)?;
+    let published = read_account(memory, Role::Producer).messages;
+    Ok(Resumed {
+        own,
+        head,
+        tail,
+        kept_messages: waiting.unwrap_or_else(|| published.saturating_sub(own.messages)),
+    })
 }
 
 /// In a durable ring: as far as space before the head is free, as the consumer's page says.
@@ -146,8 +174,8 @@ pub(crate) fn durable_head(
     resumed: &Resumed,
 ) -> Result<u64, Corruption> {
     let found = memory.load(word::DURABLE.of(Role::Consumer), DURABLE_LOAD);
-    let head = resumed.head.position;
-    let oldest = resumed.tail.position.wrapping_sub(geometry.capacity_bytes);
+    let head = resumed.head;
+    let oldest = resumed.tail.wrapping_sub(geometry.capacity_bytes);
     let sound = position::is_aligned(found)
         && position::at_or_after(found, oldest)
         && position::at_or_after(head, found);
@@ -173,18 +201,18 @@ fn check_pair(geometry: &Geometry, head: u64, tail: u64) -> Result<(), Corruptio
 }
 
 /// Walks everything between head and tail: each record bounded, its checksum checked where there
-/// are checksums, and one of them starting, or the walk ending, exactly at the tail.
+/// are checksums, and one of them starting, or the walk ending, exactly at the tail. Their number.
 fn check_backlog(
     memory: &impl Memory,
     geometry: &Geometry,
-    head: Progress,
+    head: u64,
     tail: u64,
-) -> Result<(), Corruption> {
-    let Walked { end, met } = walk(memory, geometry, head, head.position, tail)?;
-    if !met && position::at_or_after(tail, head.position) {
-        return Err(damage(Damage::Tail, head.position, end.position, tail));
+) -> Result<u64, Corruption> {
+    let Walked { end, met } = walk(memory, geometry, Progress::at(head), head, tail)?;
+    if !met && position::at_or_after(tail, head) {
+        return Err(damage(Damage::Tail, head, end.position, tail));
     }
-    Ok(())
+    Ok(end.messages)
 }
 
 const fn damage(what: Damage, position: u64, expected: u64, found: u64) -> Corruption {

@@ -8,7 +8,7 @@ use crate::checkpoint::{CheckpointForm, Checkpointer, Durable, Fault};
 use crate::cold::{self, Failure, Manner};
 use crate::error::{Damage, TrySendError};
 use crate::layout::{Checkpoint, Page, Role, SLOT_WORDS, Slot, Word, word};
-use crate::memory::{DurableMemory, Extent, Fence, Memory, Order, SyncFault};
+use crate::memory::{At, DurableMemory, Extent, Fence, Memory, Order, SyncFault};
 use crate::recovery::{self, Resumed};
 use crate::ring::{ConsumerCore, Geometry, ProducerCore, SESSION_STORE, read_session};
 use crate::state::{self, Here, State};
@@ -190,6 +190,15 @@ impl<C: Carrier> Flat<C> {
 }
 
 impl<C: Carrier> Memory for Flat<C> {
+    type Place<'a>
+        = At<'a, Self>
+    where
+        Self: 'a;
+
+    fn place(&self, position: u64) -> At<'_, Self> {
+        At::new(self, position)
+    }
+
     fn load(&self, word: Word, _order: Order) -> u64 {
         self.carrier.load(Self::word(word))
     }
@@ -369,13 +378,12 @@ impl<C: Carrier> Begun<C> {
     }
 
     fn report(&self, tie: &Tie, resumed: &Resumed) -> Recovered {
-        let Resumed { head, tail } = resumed;
         Recovered {
             cold: self.cold.is_some(),
             incarnation: tie.origins.incarnation,
-            head: head.position,
-            tail: tail.position,
-            kept_messages: tail.messages.saturating_sub(head.messages),
+            head: resumed.head,
+            tail: resumed.tail,
+            kept_messages: resumed.kept_messages,
             dropped_messages: self.cold.map_or(0, |found| found.dropped_messages),
             possibly_acknowledged_bytes: self
                 .cold
@@ -409,9 +417,9 @@ impl<C: Carrier + Clone> Producer<C> {
         let resumed = resumed.map_err(|_| Refused::Corrupt)?;
         let free = recovery::durable_head(memory, geometry, &resumed);
         let free = free.map_err(|_| Refused::Corrupt)?;
-        let mut core = ProducerCore::new(memory.clone(), *geometry, resumed.tail, free, false);
+        let mut core = ProducerCore::new(memory.clone(), *geometry, resumed.own, free, false);
         core.store_progress();
-        let tie = begun.tie(Role::Producer, resumed.tail.position, Damage::Tail)?;
+        let tie = begun.tie(Role::Producer, resumed.tail, Damage::Tail)?;
         memory.store(word::SHORT.of(Role::Producer), 0, Order::RELAXED);
         core.inherit_reach();
         let mut this = Self { core, tie };
@@ -521,8 +529,8 @@ impl<C: Carrier + Clone> Consumer<C> {
         let (memory, geometry) = (&begun.memory, &begun.geometry);
         let resumed = recovery::consumer(memory, geometry, peer_is_live);
         let resumed = resumed.map_err(|_| Refused::Corrupt)?;
-        let core = ConsumerCore::new(memory.clone(), *geometry, resumed.head, false);
-        let tie = begun.tie(Role::Consumer, resumed.head.position, Damage::Head)?;
+        let core = ConsumerCore::new(memory.clone(), *geometry, resumed.own, false);
+        let tie = begun.tie(Role::Consumer, resumed.head, Damage::Head)?;
         begun.finish(Role::Consumer, machine);
         let report = begun.report(&tie, &resumed);
         Ok((Self { core, tie }, report))

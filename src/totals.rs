@@ -19,7 +19,7 @@ impl Totals {
         Self {
             position: progress.position,
             messages: progress.messages,
-            bytes: progress.bytes,
+            bytes: progress.bytes(),
         }
     }
 }

@@ -1,10 +1,6 @@
 //! Lies in a live ring: whatever stands in shared words, an end answers with a typed error and does
 //! no further work.
-#![expect(
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    reason = "helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -19,9 +15,11 @@ const CAPACITY: u64 = 4096;
 const PAGE: u64 = 4096;
 /// Where the data begins.
 const DATA: u64 = 8 * PAGE;
-/// Producer's and consumer's pages; both position slots of each, 32 bytes apart.
+/// Producer's and consumer's pages, which begin with their positions.
 const TX: u64 = PAGE;
 const RX: u64 = 2 * PAGE;
+/// In a page: the position in each of the two slots of an account.
+const ACCOUNT: [u64; 2] = [8, 32];
 
 /// A ring with both ends, and the file under it.
 struct Live {
@@ -52,11 +50,6 @@ impl Live {
         self.file
             .write_all_at(&value.to_le_bytes(), offset)
             .unwrap();
-    }
-
-    fn lie_position(&self, page: u64, value: u64) {
-        self.lie(page, value);
-        self.lie(page + 32, value);
     }
 }
 
@@ -146,7 +139,7 @@ fn heads() {
         while live.tx.try_send(&[1; 1000]).is_ok() {
             sent += 1;
         }
-        live.lie_position(RX, head);
+        live.lie(RX, head);
         let first = live.tx.try_send(&[1; 1000]).unwrap_err();
         let TrySendError::Corrupt(what) = first else {
             panic!("{head:#x}: {first:?}")
@@ -160,20 +153,23 @@ fn heads() {
 }
 
 /// Goal: a successor believes no position that cannot be, and takes no role then. Method: lies in
-/// both pages of a ring that nobody holds; the file is left as it was.
+/// both pages of a ring that nobody holds, and in the account that the counts begin with; the file
+/// is left as it was.
 #[test]
 fn successors() {
-    let lies = [
-        (TX, 4, Damage::Tail),
-        (TX, 1 << 40, Damage::Head),
-        (RX, 12, Damage::Head),
-        (RX, 1 << 40, Damage::Head),
+    let account = ACCOUNT.map(|slot| TX + slot);
+    let lies: [(&[u64], u64, Damage); 6] = [
+        (&[TX], 4, Damage::Tail),
+        (&[TX], 1 << 40, Damage::Head),
+        (&[RX], 12, Damage::Head),
+        (&[RX], 1 << 40, Damage::Head),
+        (&account, 4, Damage::Tail),
+        (&account, 1 << 40, Damage::Tail),
     ];
-    for (page, position, kind) in lies {
+    for (words, position, kind) in lies {
         let mut live = Live::new(false);
         live.tx.send(&[1; 100]).unwrap();
         live.tx.send(&[2; 100]).unwrap();
-        live.lie_position(page, position);
         let Live {
             ring,
             tx,
@@ -181,7 +177,10 @@ fn successors() {
             file,
             _directory,
         } = live;
-        drop((tx, rx));
+        drop((tx, rx)); // closing settles the accounts
+        for offset in words {
+            file.write_all_at(&position.to_le_bytes(), *offset).unwrap();
+        }
         let mut before = vec![0; 9 * 4096];
         file.read_exact_at(&mut before, 0).unwrap();
         let errors = [ring.producer().unwrap_err(), ring.consumer().unwrap_err()];
@@ -194,6 +193,28 @@ fn successors() {
         let mut after = vec![0; 9 * 4096];
         file.read_exact_at(&mut after, 0).unwrap();
         assert!(before == after, "a refused ring was written to");
+    }
+}
+
+/// Goal: a successor that counts from a living producer's account believes no record that reaches
+/// beyond what is to be counted, nor a chain that breaks off. Method: lies in the first commit word.
+#[test]
+fn counts() {
+    for (word, kind) in [
+        (301, Damage::RecordBeyondEnd),
+        (0, Damage::RecordLength),
+        (1 << 40, Damage::RecordLength),
+    ] {
+        let mut live = Live::new(false);
+        live.tx.send(&[1; 100]).unwrap();
+        live.tx.send(&[2; 100]).unwrap();
+        live.rx.recv(&mut [0; 100]).unwrap();
+        live.lie(DATA, word);
+        drop(live.rx);
+        match live.ring.consumer().unwrap_err() {
+            OpenError::Corrupt { corruption, .. } => assert_eq!(corruption.what, kind),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -106,9 +106,11 @@ fn the_golden_ring_reads_as_described() {
     assert!(bytes[152..252].iter().all(|byte| *byte == 0), "reserved");
     let checksum = u32::from_le_bytes(bytes[252..256].try_into().unwrap());
     assert_eq!(checksum, crc32c::crc32c(&bytes[..252]));
-    // Position, messages, bytes: the slot with the later position.
+    // The position, and position, messages, bytes of the account: the slot with the later position.
     for (page, messages) in [(PAGE, SENT), (2 * PAGE, SENT - KEPT)] {
-        let slots = [page, page + 32].map(|at| [at, at + 8, at + 16].map(|at| u64_at(&bytes, at)));
+        assert_eq!(u64_at(&bytes, page), position(messages));
+        let slots =
+            [page + 8, page + 32].map(|at| [at, at + 8, at + 16].map(|at| u64_at(&bytes, at)));
         let newer = slots.into_iter().max().unwrap();
         let payload = (0..messages).map(|number| number * 37 % 199).sum();
         assert_eq!(newer, [position(messages), messages, payload]);

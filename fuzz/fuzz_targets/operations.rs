@@ -189,8 +189,8 @@ struct Run {
     rx: Option<Consumer<Trusted>>,
     model: Model,
     seed: u8,
-    /// The producer's slots before its last publish.
-    slots: [u64; 6],
+    /// How far the producer was before its last publish.
+    before: Totals,
 }
 
 fuzz_target!(|input: Input| {
@@ -201,6 +201,7 @@ fuzz_target!(|input: Input| {
     };
     model.published.position = input.fresh.position();
     model.released.position = input.fresh.position();
+    let before = model.published;
     let mut run = Run {
         observer: ring.observer().expect("an observer"),
         tx: Some(producer(&ring)),
@@ -209,9 +210,8 @@ fuzz_target!(|input: Input| {
         region,
         model,
         seed: 0,
-        slots: [0; 6],
+        before,
     };
-    run.slots = run.read_slots();
     for step in input.steps.iter().take(MOST_STEPS) {
         run.step(step);
         run.check();
@@ -251,14 +251,13 @@ impl Run {
             Step::Consumer(fate) => self.fate_of_consumer(fate),
             Step::Observe => self.observe(),
             _ if sends => {
-                let slots = self.read_slots();
                 let before = self.model.published;
                 if let Some(mut tx) = self.tx.take() {
                     self.send(&mut tx, step);
                     self.tx = Some(tx);
                 }
                 if self.model.published != before {
-                    self.slots = slots;
+                    self.before = before;
                 }
             }
             _ => {
@@ -577,10 +576,6 @@ impl Run {
         assert_eq!(snapshot.backlog_bytes, self.model.used_bytes);
     }
 
-    fn read_slots(&self) -> [u64; 6] {
-        word::SLOTS.map(|offset| self.region.get(PAGE_BYTES + offset))
-    }
-
     fn fate_of_producer(&mut self, fate: Fate) {
         if fate == Fate::Attach {
             if self.tx.is_none() {
@@ -589,7 +584,7 @@ impl Run {
                 self.model.tail_is_behind = false;
                 // Whoever comes is not told of those that ended before.
                 self.model.rx_ended = None;
-                self.slots = self.read_slots();
+                self.before = self.model.published;
             }
             return;
         }
@@ -601,9 +596,18 @@ impl Run {
         }
         self.region.set(PAGE_BYTES + word::CLOSED_SESSION, 0);
         self.model.tx_ended = Some(Ended::Gone);
-        if fate == Fate::DieInPublish && self.read_slots() != self.slots {
-            for (offset, value) in word::SLOTS.into_iter().zip(self.slots) {
-                self.region.set(PAGE_BYTES + offset, value);
+        if fate == Fate::DieInPublish && self.model.published != self.before {
+            let Totals {
+                position,
+                messages,
+                bytes,
+                ..
+            } = self.before;
+            self.region.set(PAGE_BYTES + word::POSITION, position);
+            for slot in word::ACCOUNT {
+                for (offset, value) in slot.into_iter().zip([position, messages, bytes]) {
+                    self.region.set(PAGE_BYTES + offset, value);
+                }
             }
             self.model.tail_is_behind = true;
         }

@@ -32,15 +32,15 @@ pub const MOST_STEPS: usize = 96;
 
 /// Offsets of words in a role's page, as `FORMAT.md` has them.
 pub mod word {
-    /// Position, messages and bytes, twice.
-    pub const SLOTS: [u64; 6] = [0, 8, 16, 32, 40, 48];
-    /// The two copies of the position.
-    pub const POSITIONS: [u64; 2] = [0, 32];
+    /// A side's position.
+    pub const POSITION: u64 = 0;
+    /// Position, messages and bytes: the two slots of its account.
+    pub const ACCOUNT: [[u64; 3]; 2] = [[8, 16, 24], [32, 40, 48]];
     /// Session that closed.
     pub const CLOSED_SESSION: u64 = 520;
     /// Every word that has a meaning.
-    pub const ALL: [u64; 26] = [
-        0, 8, 16, 32, 40, 48, 128, 136, 256, 384, 392, 400, 512, 520, 528, 552, 560, 568, 576, 584,
+    pub const ALL: [u64; 27] = [
+        0, 8, 16, 24, 32, 40, 48, 128, 136, 256, 384, 392, 400, 512, 520, 528, 552, 560, 568, 576, 584,
         592, 600, 608, 616, 640, 1016,
     ];
 }
@@ -206,7 +206,8 @@ impl Region {
     /// Makes both ends start here instead of at zero, while nobody is attached yet.
     fn start_at(&self, position: u64) {
         for page in [PAGE_BYTES, 2 * PAGE_BYTES] {
-            for offset in word::POSITIONS {
+            self.set(page + word::POSITION, position);
+            for [offset, ..] in word::ACCOUNT {
                 self.set(page + offset, position);
             }
         }

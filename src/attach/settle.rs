@@ -145,7 +145,7 @@ impl Ring {
         resumed: &Resumed,
     ) -> Result<u64, OpenError> {
         if !geometry.durable {
-            return Ok(resumed.head.position);
+            return Ok(resumed.head);
         }
         recovery::durable_head(&attach.mapped, geometry, resumed).map_err(|what| self.corrupt(what))
     }
@@ -168,8 +168,8 @@ impl Ring {
         let checkpointer = Checkpointer::load(mapped, geometry, attach.role, unclean);
         let checkpointer = checkpointer.ok_or_else(missing)?;
         let (reached, what) = match attach.role {
-            Role::Producer => (resumed.tail.position, Damage::Tail),
-            Role::Consumer => (resumed.head.position, Damage::Head),
+            Role::Producer => (resumed.tail, Damage::Tail),
+            Role::Consumer => (resumed.head, Damage::Head),
         };
         cold::check_against_slot(&checkpointer, reached, what)
             .map_err(|what| self.corrupt(what))?;
@@ -216,7 +216,6 @@ impl Ring {
     }
 
     fn report(attach: &Attach, geometry: &Geometry, resumed: &Resumed) -> Recovery {
-        let Resumed { head, tail } = resumed;
         let own_session = attach.session;
         let (peer_session, _) = read_session(&attach.mapped, attach.role.peer());
         let state = match attach.cold {
@@ -232,9 +231,9 @@ impl Ring {
         Recovery {
             state,
             incarnation: slot.map_or(0, |slot| slot.incarnation),
-            head: head.position,
-            tail: tail.position,
-            kept_messages: tail.messages.saturating_sub(head.messages),
+            head: resumed.head,
+            tail: resumed.tail,
+            kept_messages: resumed.kept_messages,
             dropped_messages: attach.cold.map_or(0, |found| found.dropped_messages),
             possibly_acknowledged_bytes: attach
                 .cold

@@ -13,7 +13,8 @@ pub(crate) use header::{
     UncheckedHeader,
 };
 pub(crate) use record::{
-    COMMIT_BYTES, Commit, EMPTY, MAX_MESSAGE_BYTES, OVERHEAD_BYTES, RecordFault, record_bytes,
+    COMMIT_BYTES, Commit, EMPTY, MAX_MESSAGE_BYTES, OVERHEAD_BYTES, RecordFault, padding_bytes,
+    record_bytes,
 };
 
 /// Pages in front of the data: identity, producer, consumer, two slots for each checkpoint, spare.
@@ -217,8 +218,9 @@ impl Offset {
 /// The words of a role's page; both roles have the same ones.
 ///
 /// ```text
-///   0  slot 0: position, messages, bytes   one cache line: written by every publish or release
-///  32  slot 1: position, messages, bytes
+///   0  position                            one cache line: the position is written by every
+///   8  account, slot 0: position, messages, bytes     publish or release, the account once in a
+///  32  account, slot 1: position, messages, bytes     stride
 /// 128  parked, wanted position             written when this side sleeps; loaded by the peer
 /// 256  wake                                the futex the peer sleeps on
 /// 384  waits, wakes sent, sleeps           counters for people
@@ -228,8 +230,10 @@ impl Offset {
 pub(crate) mod word {
     use super::Offset;
 
-    /// First of the two position slots; the one with the later position counts.
-    pub(crate) const SLOTS: [Slot; 2] = [Slot::at(0), Slot::at(32)];
+    /// This side's exact position.
+    pub(crate) const POSITION: Offset = Offset::new(0);
+    /// The two slots of the account; the one with the later position counts.
+    pub(crate) const ACCOUNT: [Slot; 2] = [Slot::at(8), Slot::at(32)];
     /// Ticket of the sleeping side; zero when awake.
     pub(crate) const PARKED: Offset = Offset::new(128);
     /// Position the peer must have reached before a wake is worth sending.
@@ -288,7 +292,7 @@ pub(crate) mod word {
         pub(crate) const FENCE: u64 = 2;
     }
 
-    /// One copy of a side's position and the counters that belong to it.
+    /// One slot of an account: a position that the side had, and the counters that belong to it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Slot {
         pub(crate) position: Offset,
@@ -300,7 +304,7 @@ pub(crate) mod word {
         const fn at(start: u16) -> Self {
             Self {
                 position: Offset::new(start),
-                messages: Offset::new(start.wrapping_add(8)), // start is 0 or 32
+                messages: Offset::new(start.wrapping_add(8)), // start is 8 or 32
                 bytes: Offset::new(start.wrapping_add(16)),
             }
         }
@@ -308,13 +312,15 @@ pub(crate) mod word {
 
     // Hot words that different sides or different paths touch lie two cache lines apart.
     const _: () = {
-        assert!(PARKED.bytes() - SLOTS[0].position.bytes() >= 128);
+        assert!(PARKED.bytes() - POSITION.bytes() >= 128);
         assert!(WAKE.bytes() - PARKED.bytes() >= 128);
         assert!(WAITS.bytes() - WAKE.bytes() >= 128);
         assert!(SESSION.bytes() - WAITS.bytes() >= 128);
         assert!(POISON.bytes() - SESSION.bytes() >= 128);
-        // Both slots share one 64-byte line.
-        assert!(SLOTS[1].bytes.bytes() + 8 <= 64);
+        // Position and account share one 64-byte line, back to back.
+        assert!(ACCOUNT[0].position.bytes() == POSITION.bytes() + 8);
+        assert!(ACCOUNT[1].position.bytes() == ACCOUNT[0].bytes.bytes() + 8);
+        assert!(ACCOUNT[1].bytes.bytes() + 8 <= 64);
     };
 }
 

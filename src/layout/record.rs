@@ -31,6 +31,12 @@ pub(crate) const fn record_bytes(message_bytes: u64) -> u64 {
     padded.wrapping_add(COMMIT_BYTES)
 }
 
+/// Bytes between the end of this payload and the end of its record.
+#[inline]
+pub(crate) const fn padding_bytes(message_bytes: u64) -> u64 {
+    message_bytes.wrapping_neg() & (ALIGN_BYTES - 1)
+}
+
 /// A commit word that names a published record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Commit {
@@ -122,6 +128,7 @@ const _: () = {
     assert!(record_bytes(0) == 8);
     assert!(record_bytes(1) == 16);
     assert!(record_bytes(8) == 16);
+    assert!(padding_bytes(0) == 0 && padding_bytes(1) == 7 && padding_bytes(8) == 0);
     assert!(record_bytes(MAX_MESSAGE_BYTES) + COMMIT_BYTES == 1 << 32);
     if let Some(smallest) = Shape::new(4096, 4096) {
         assert!(record_bytes(smallest.longest_message_bytes()) + COMMIT_BYTES == 4096);

@@ -21,7 +21,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::{DurableMemory, Extent, Fence, Memory, Order, Strength, SyncFault, copy};
+use super::{DurableMemory, Extent, Fence, Memory, Order, Place, Strength, SyncFault, copy};
 use crate::layout::{
     EMPTY, HEADER_READ_BYTES, MIN_UNIT_BYTES, OVERHEAD_BYTES, Page, Role, SLOT_WORDS, Slot, Word,
 };
@@ -132,17 +132,6 @@ impl Mapped {
         debug_assert!((bytes as u64) <= self.mask, "a copy fits the ring");
         (bytes as u64) <= self.mask
     }
-
-    /// The same for a payload between two words, free for the short ones: see
-    /// [`ALWAYS_FITS_BYTES`].
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "one comparison, or none")]
-    fn fits_a_record(&self, payload_bytes: usize) -> bool {
-        let bytes = payload_bytes as u64;
-        let fits = bytes < ALWAYS_FITS_BYTES || bytes <= self.mask.wrapping_sub(OVERHEAD_BYTES - 1);
-        debug_assert!(fits, "a record fits the ring");
-        fits
-    }
 }
 
 /// Writes the identity page of a ring that nobody else uses yet: the first word, the magic, last,
@@ -162,6 +151,16 @@ pub(crate) fn store_identity(mapping: &Mapping, words: &[u64; HEADER_READ_BYTES 
     reason = "one instruction each, or a copy whose length may be known"
 )]
 impl Memory for Mapped {
+    type Place<'a> = Address<'a>;
+
+    #[inline(always)]
+    fn place(&self, position: u64) -> Address<'_> {
+        Address {
+            word: self.data_word(position),
+            memory: self,
+        }
+    }
+
     #[inline(always)]
     fn load(&self, word: Word, order: Order) -> u64 {
         // SAFETY: `word` gives an aligned address inside a page that every role can read.
@@ -202,36 +201,6 @@ impl Memory for Mapped {
             // address of a data word on.
             unsafe { copy::words_out(self.data_word(position), out) };
         }
-    }
-
-    /// One address for all of it: the mirror makes the record contiguous.
-    #[inline(always)]
-    fn write_record(&self, position: u64, payload: &[u8]) {
-        if !self.fits_a_record(payload.len()) {
-            return;
-        }
-        let record = self.data_word(position);
-        // SAFETY: the commit word, the payload and the word after it are at most the capacity
-        // long, which is mapped from the address of a data word on.
-        let start = unsafe { record.add(1) };
-        // SAFETY: as above.
-        unsafe { copy::words_in(start, payload) };
-        // SAFETY: as above.
-        let end = unsafe { start.add(payload.len().div_ceil(8)) };
-        // SAFETY: as above.
-        unsafe { sync::store(end, EMPTY, Strength::Relaxed) };
-    }
-
-    #[inline(always)]
-    fn read_record(&self, position: u64, out: &mut [u8]) {
-        if !self.fits_a_record(out.len()) {
-            return;
-        }
-        // SAFETY: the commit word and the payload are at most the capacity long, which is mapped
-        // from the address of a data word on.
-        let start = unsafe { self.data_word(position).add(1) };
-        // SAFETY: as above.
-        unsafe { copy::words_out(start, out) };
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -294,5 +263,70 @@ impl DurableMemory for Mapped {
 
     fn page_bytes(&self) -> u64 {
         crate::region::kernel_page_bytes()
+    }
+}
+
+/// The address of a data word. The mirror makes what follows contiguous: the capacity is mapped
+/// from here on, for as long as the carrier is borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address<'a> {
+    /// Only made by [`Mapped::place`].
+    word: *mut u64,
+    memory: &'a Mapped,
+}
+
+impl Address<'_> {
+    /// Whether a payload of so many bytes fits between two words, in every ring for the short ones:
+    /// see [`ALWAYS_FITS_BYTES`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one comparison, or none")]
+    fn fits(self, payload_bytes: usize) -> bool {
+        let bytes = payload_bytes as u64;
+        let most = self.memory.mask.wrapping_sub(OVERHEAD_BYTES - 1);
+        let fits = bytes < ALWAYS_FITS_BYTES || bytes <= most;
+        debug_assert!(fits, "a record fits the ring");
+        fits
+    }
+}
+
+#[expect(
+    clippy::inline_always,
+    reason = "one instruction, or a copy whose length may be known"
+)]
+impl Place for Address<'_> {
+    #[inline(always)]
+    fn load(self, order: Order) -> u64 {
+        // SAFETY: an aligned address inside the data, readable by every role.
+        unsafe { sync::load(self.word, order.strength) }
+    }
+
+    #[inline(always)]
+    fn read(self, out: &mut [u8]) {
+        if !self.fits(out.len()) {
+            return;
+        }
+        // SAFETY: the commit word and the payload are at most the capacity long, which is mapped
+        // from here on.
+        let start = unsafe { self.word.add(1) };
+        // SAFETY: as above.
+        unsafe { copy::words_out(start, out) };
+    }
+
+    #[inline(always)]
+    fn write(self, payload: &[u8], commit: u64, order: Order) {
+        if !self.fits(payload.len()) {
+            return;
+        }
+        // SAFETY: the commit word, the payload and the word after it are at most the capacity
+        // long, which is mapped from here on.
+        let start = unsafe { self.word.add(1) };
+        // SAFETY: as above; only a producer stores.
+        unsafe { copy::words_in(start, payload) };
+        // SAFETY: as above.
+        let end = unsafe { start.add(payload.len().div_ceil(8)) };
+        // SAFETY: as above.
+        unsafe { sync::store(end, EMPTY, Strength::Relaxed) };
+        // SAFETY: as above.
+        unsafe { sync::store(self.word, commit, order.strength) };
     }
 }

@@ -15,7 +15,10 @@ pub(crate) use model::Model;
 #[cfg(all(test, loom))]
 pub(crate) use model::{Side, Weak};
 
-use crate::layout::{COMMIT_BYTES, EMPTY, SLOT_WORDS, Slot, Word, record_bytes};
+#[cfg(any(test, feature = "simulator"))]
+use crate::layout::{COMMIT_BYTES, EMPTY, record_bytes};
+use crate::layout::{SLOT_WORDS, Slot, Word};
+#[cfg(any(test, feature = "simulator"))]
 use crate::position;
 
 /// How strongly one access is ordered, with the label that its partner carries too.
@@ -103,6 +106,12 @@ pub(crate) const LINE_BYTES: u64 = 64;
 /// Positions may be any multiple of eight (`copy_*`: any number): the carrier takes them modulo the
 /// capacity and sees the data as if it repeated without end.
 pub(crate) trait Memory {
+    /// Where a record starts: its address, found once for all its parts.
+    type Place<'a>: Place
+    where
+        Self: 'a;
+    /// The place of the record at `position`, a multiple of eight.
+    fn place(&self, position: u64) -> Self::Place<'_>;
     /// Loads a word of a role's page.
     fn load(&self, word: Word, order: Order) -> u64;
     /// Stores a word of a role's page.
@@ -116,18 +125,6 @@ pub(crate) trait Memory {
     fn copy_in(&self, position: u64, bytes: &[u8]);
     /// Copies the bytes at `position`, a multiple of eight, to `out`, at most the capacity.
     fn copy_out(&self, position: u64, out: &mut [u8]);
-    /// Writes what follows the commit word of the record at `position`: the payload, at most the
-    /// capacity less two words, then the empty word after the record.
-    fn write_record(&self, position: u64, payload: &[u8]) {
-        let start = position::advance(position, COMMIT_BYTES);
-        self.copy_in(start, payload);
-        let end = position::advance(position, record_bytes(payload.len() as u64));
-        self.store_data(end, EMPTY, Order::RELAXED);
-    }
-    /// Copies the payload of the record at `position`, as long as `out`.
-    fn read_record(&self, position: u64, out: &mut [u8]) {
-        self.copy_out(position::advance(position, COMMIT_BYTES), out);
-    }
     /// Asks for the cache line of the data at `position`: it will be read soon. Means nothing.
     fn expect_to_read(&self, _position: u64) {}
     /// The same for a line that will be written soon: takes it from the other core.
@@ -172,4 +169,60 @@ pub(crate) trait DurableMemory: Memory {
     fn sync(&self, extent: Extent) -> Result<(), SyncFault>;
     /// Bytes that one store makes dirty at least: a page.
     fn page_bytes(&self) -> u64;
+}
+
+/// A record in the data. Its payload is at most the capacity less two words.
+pub(crate) trait Place: Copy {
+    /// Loads its commit word.
+    fn load(self, order: Order) -> u64;
+    /// Copies its payload, as long as `out`.
+    fn read(self, out: &mut [u8]);
+    /// Writes its payload, then the empty word after it, then its commit word in this order.
+    fn write(self, payload: &[u8], commit: u64, order: Order);
+}
+
+/// A place in a memory that has no addresses.
+#[cfg(any(test, feature = "simulator"))]
+#[derive(Debug)]
+pub(crate) struct At<'a, M> {
+    memory: &'a M,
+    position: u64,
+}
+
+#[cfg(any(test, feature = "simulator"))]
+impl<'a, M> At<'a, M> {
+    /// The place of the record at a position.
+    pub(crate) const fn new(memory: &'a M, position: u64) -> Self {
+        Self { memory, position }
+    }
+}
+
+#[cfg(any(test, feature = "simulator"))]
+impl<M> Clone for At<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+#[cfg(any(test, feature = "simulator"))]
+impl<M> Copy for At<'_, M> {}
+
+#[cfg(any(test, feature = "simulator"))]
+impl<M: Memory> Place for At<'_, M> {
+    fn load(self, order: Order) -> u64 {
+        self.memory.load_data(self.position, order)
+    }
+
+    fn read(self, out: &mut [u8]) {
+        let start = position::advance(self.position, COMMIT_BYTES);
+        self.memory.copy_out(start, out);
+    }
+
+    fn write(self, payload: &[u8], commit: u64, order: Order) {
+        let start = position::advance(self.position, COMMIT_BYTES);
+        self.memory.copy_in(start, payload);
+        let end = position::advance(self.position, record_bytes(payload.len() as u64));
+        self.memory.store_data(end, EMPTY, Order::RELAXED);
+        self.memory.store_data(self.position, commit, order);
+    }
 }

@@ -21,20 +21,21 @@
 use core::cell::Cell;
 use std::rc::Rc;
 
-use super::{Fence, Memory, Order};
+use super::{At, Fence, Memory, Order};
 #[cfg(loom)]
 use super::{FenceKind, Strength};
 use crate::layout::{Offset, ROLE_PAGE_BYTES, Role, Word, word};
 use crate::sync::owned;
 
 /// The words of a role's page that tests need.
-const WORDS: [Offset; 26] = [
-    word::SLOTS[0].position,
-    word::SLOTS[0].messages,
-    word::SLOTS[0].bytes,
-    word::SLOTS[1].position,
-    word::SLOTS[1].messages,
-    word::SLOTS[1].bytes,
+const WORDS: [Offset; 27] = [
+    word::POSITION,
+    word::ACCOUNT[0].position,
+    word::ACCOUNT[0].messages,
+    word::ACCOUNT[0].bytes,
+    word::ACCOUNT[1].position,
+    word::ACCOUNT[1].messages,
+    word::ACCOUNT[1].bytes,
     word::PARKED,
     word::WANTED,
     word::WAKE,
@@ -279,6 +280,12 @@ impl Model {
 }
 
 impl Memory for Model {
+    type Place<'a> = At<'a, Self>;
+
+    fn place(&self, position: u64) -> At<'_, Self> {
+        At::new(self, position)
+    }
+
     fn load(&self, word: Word, order: Order) -> u64 {
         #[cfg(loom)]
         if self.own == Some(word.role) {

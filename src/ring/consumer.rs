@@ -1,11 +1,12 @@
 //! Taking: look at the next commit word, bound it, copy or view, give the space back.
 
+use super::Geometry;
+use super::account::{Account, Progress, STRIDE_BYTES};
 use super::order::{COMMIT_LOAD, HEAD_STORE, TAIL_LOAD};
 use super::parking::{Waker, ticket_without_fence};
-use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes, word};
-use crate::memory::{LINE_BYTES, Memory, Order};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, padding_bytes, record_bytes, word};
+use crate::memory::{LINE_BYTES, Memory, Order, Place};
 use crate::position;
 
 /// How much of a record a look asks for. More of them would take the lines from a producer who is
@@ -18,6 +19,9 @@ pub(crate) struct ConsumerCore<M> {
     memory: M,
     geometry: Geometry,
     released: Progress,
+    account: Account,
+    /// Bytes of records to release before the account is settled.
+    unsettled: u64,
     /// Messages shorter than this may go the short way; zero sends all of them the long way, as a
     /// ring with checksums and a release with fences need it.
     short_below_bytes: u64,
@@ -53,6 +57,11 @@ impl Record {
         self.commit.message_bytes()
     }
 
+    /// Bytes behind the payload that belong to the record.
+    pub(crate) const fn padding_bytes(self) -> u64 {
+        padding_bytes(self.commit.message_bytes() as u64)
+    }
+
     /// The bounded commit word.
     pub(crate) const fn commit(self) -> Commit {
         self.commit
@@ -69,7 +78,7 @@ impl Record {
 pub(crate) struct Taken {
     end: u64,
     messages: u64,
-    bytes: u64,
+    padding: u64,
 }
 
 impl Taken {
@@ -78,7 +87,7 @@ impl Taken {
     pub(crate) fn add(&mut self, record: Record) {
         self.end = record.end();
         self.messages = self.messages.wrapping_add(1);
-        self.bytes = self.bytes.wrapping_add(u64::from(record.message_bytes()));
+        self.padding = self.padding.wrapping_add(record.padding_bytes());
     }
 
     /// Records in the run.
@@ -91,6 +100,8 @@ impl<M: Memory> ConsumerCore<M> {
     /// Continues at `released`, which recovery has checked.
     pub(crate) fn new(memory: M, geometry: Geometry, released: Progress, fences: bool) -> Self {
         let mut core = Self {
+            account: Account::resume(&memory, Role::Consumer),
+            unsettled: STRIDE_BYTES,
             memory,
             geometry,
             released,
@@ -118,7 +129,8 @@ impl<M: Memory> ConsumerCore<M> {
     ///
     /// The loads and stores are those of [`Self::next`], [`Self::copy`] and [`Self::release`], in
     /// that order. A record that starts at the head and is no longer than the longest message
-    /// ends inside the ring.
+    /// ends inside the ring. A message that fills the buffer goes a way of its own, on which all
+    /// lengths are known where the buffer's is.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
@@ -126,19 +138,37 @@ impl<M: Memory> ConsumerCore<M> {
     )]
     pub(crate) fn take_short(&mut self, buffer: &mut [u8]) -> Option<(usize, bool)> {
         let start = self.released.position;
-        let word = self.memory.load_data(start, COMMIT_LOAD);
+        let place = self.memory.place(start);
+        let word = place.load(COMMIT_LOAD);
+        let most = buffer.len() as u64;
+        if word == Commit::plain(most) {
+            if most >= self.short_below_bytes {
+                return None;
+            }
+            place.read(buffer);
+            return Some(self.finish_short(start, buffer.len()));
+        }
         // An empty word becomes the largest number; one with a checksum is beyond every length.
         let message_bytes = word.wrapping_sub(1);
         if message_bytes >= self.short_below_bytes {
             return None;
         }
         let length = usize::try_from(message_bytes).ok()?;
-        let out = buffer.get_mut(..length)?;
-        self.memory.read_record(start, out);
-        let end = position::advance(start, record_bytes(message_bytes));
-        self.give_back(end, 1, message_bytes);
+        place.read(buffer.get_mut(..length)?);
+        Some(self.finish_short(start, length))
+    }
+
+    /// Releases the message of this length at the head, which was copied.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "half of the hot path")]
+    fn finish_short(&mut self, start: u64, length: usize) -> (usize, bool) {
+        let message_bytes = length as u64;
+        let record = record_bytes(message_bytes);
+        let end = position::advance(start, record);
+        self.give_back(end, 1, padding_bytes(message_bytes));
+        self.note_released(record);
         let ticket = ticket_without_fence(&self.memory, Role::Producer);
-        Some((length, self.wake_due(ticket)))
+        (length, self.wake_due(ticket))
     }
 
     /// The carrier.
@@ -162,7 +192,7 @@ impl<M: Memory> ConsumerCore<M> {
         Taken {
             end: self.released.position,
             messages: 0,
-            bytes: 0,
+            padding: 0,
         }
     }
 
@@ -223,7 +253,7 @@ impl<M: Memory> ConsumerCore<M> {
     /// Copies a record's payload to `out`, exactly as long as the message, and checks the copy.
     #[inline]
     pub(crate) fn copy(&self, record: Record, out: &mut [u8]) -> Result<(), Corruption> {
-        self.memory.read_record(record.position, out);
+        self.memory.place(record.position).read(out);
         self.geometry.verify(record, out)
     }
 
@@ -235,16 +265,42 @@ impl<M: Memory> ConsumerCore<M> {
         if taken.messages == 0 {
             return false;
         }
-        self.give_back(taken.end, taken.messages, taken.bytes);
+        let length = position::distance(self.released.position, taken.end);
+        self.give_back(taken.end, taken.messages, taken.padding);
+        self.note_released(length);
         self.wake_due(self.waker.ticket(&self.memory))
     }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "half of the hot path")]
-    fn give_back(&mut self, end: u64, messages: u64, bytes: u64) {
-        self.released.advance(end, messages, bytes);
-        self.released
-            .store(&self.memory, Role::Consumer, HEAD_STORE);
+    fn give_back(&mut self, end: u64, messages: u64, padding: u64) {
+        self.released.advance(end, messages, padding);
+        self.memory
+            .store(word::POSITION.of(Role::Consumer), end, HEAD_STORE);
+    }
+
+    /// Settles the account about once in a stride.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "two instructions of the hot path")]
+    fn note_released(&mut self, record_bytes: u64) {
+        let (left, exceeded) = self.unsettled.overflowing_sub(record_bytes);
+        self.unsettled = left;
+        if exceeded {
+            self.settle_stride();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_stride(&mut self) {
+        self.unsettled = STRIDE_BYTES;
+        self.settle();
+    }
+
+    /// Settles the account: the counters are brought up to the head. Only observers need it.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.account.settle(&self.memory, &self.released);
     }
 
     /// Whether the producer, whose ticket was loaded after a release, must be woken for it.
@@ -293,6 +349,7 @@ impl<M: Memory> ConsumerCore<M> {
 
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.
     pub(crate) fn close(&mut self, session: u64) -> bool {
+        self.settle();
         super::leave_mark(
             &self.memory,
             Role::Consumer,

@@ -23,6 +23,7 @@
 //! | commit | producer | consumer, observer, successor | commit word | payload, the zeroed next word, the rest of a batch | `loom_publish` |
 //! | head | consumer | producer | head | the consumer's reads of the space are over | `loom_reclaim` |
 //! | tail | producer | observer, successor | tail | the records in front of it | `loom_observer_reads_behind_tail` |
+//! | account | either side | observer, consumer's successor | account, fence | its counters, the records in front of it; a count over what was overwritten is seen to be | `loom_account`, `loom_account_slot` |
 //! | ticket | sleeper | waker | parked | the sleeper's look at `wake`, its wanted position | `loom_park_ticket` |
 //! | wake | waker | sleeper | wake | that what is waited for was stored | `loom_park_wake` |
 //! | park | waker, sleeper | each other | fence | either the ticket or the thing waited for | `loom_park_fence` |
@@ -51,11 +52,11 @@
 //!
 //! # A kill between any two stores
 //!
-//! Position and counters lie in two slots, of which the one with the later position counts; the
-//! older one is overwritten, position last. So there is always one whole, consistent slot. A kill
-//! before the commit store has published nothing; a kill after it leaves a tail that is one publish
-//! behind, and a successor walks the commit words from there to the first empty one.
+//! A kill before the commit store has published nothing; a kill after it leaves a tail that is one
+//! publish behind. A successor walks the commit words to the first empty one, from where the dead
+//! stored its counters last, and so knows exactly how many there were: see `account`.
 
+mod account;
 mod consumer;
 #[cfg(test)]
 mod models;
@@ -67,13 +68,12 @@ mod producer;
 mod properties;
 mod walk;
 
-use order::LAP_ACQUIRE;
-
+pub(crate) use account::{Progress, beside, count_released, read_account, reset_account};
 pub(crate) use consumer::{ConsumerCore, Record, Taken};
 pub(crate) use observe::{RoleSnapshot, may_be_published, peek_at, role_snapshot};
 pub(crate) use order::{
-    CLOSED_LOAD, CLOSED_STORE, DURABLE_LOAD, DURABLE_STORE, HEAD_LOAD, HEAD_STORE, SESSION_LOAD,
-    SESSION_STORE, TAIL_LOAD, TAIL_STORE,
+    CLOSED_LOAD, CLOSED_STORE, DURABLE_LOAD, DURABLE_STORE, HEAD_LOAD, SESSION_LOAD, SESSION_STORE,
+    TAIL_LOAD,
 };
 pub(crate) use parking::{Sleeper, Waker, bump};
 pub(crate) use producer::{Pending, ProducerCore, Space};
@@ -259,80 +259,6 @@ fn checksum_head(position: u64, bytes: usize) -> [u8; 16] {
     head
 }
 
-/// How far a side has come: its position and the counters that belong to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
-    pub(crate) position: u64,
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-    /// The slot that holds this; the next store goes to the other one.
-    in_second: bool,
-}
-
-impl Progress {
-    /// Reads the newer slot of a role that nobody holds, or that the caller holds.
-    pub(crate) fn load(memory: &impl Memory, role: Role, order: Order) -> Self {
-        let [first, second] = word::SLOTS.map(|slot| memory.load(slot.position.of(role), order));
-        let in_second = !position::at_or_after(first, second);
-        let [slot_a, slot_b] = word::SLOTS;
-        let slot = if in_second { slot_b } else { slot_a };
-        Self {
-            position: if in_second { second } else { first },
-            messages: memory.load(slot.messages.of(role), Order::RELAXED),
-            bytes: memory.load(slot.bytes.of(role), Order::RELAXED),
-            in_second,
-        }
-    }
-
-    /// Reads the slots beside the role's own thread; `None` if it moves on too fast to be read.
-    pub(crate) fn load_beside(memory: &impl Memory, role: Role, order: Order) -> Option<Self> {
-        (0..8).find_map(|_| {
-            let found = Self::load(memory, role, order);
-            memory.fence(LAP_ACQUIRE);
-            (read_position(memory, role, order) == found.position).then_some(found)
-        })
-    }
-
-    /// Counts `messages` more, up to `end`.
-    #[inline]
-    pub(crate) const fn advance(&mut self, end: u64, messages: u64, bytes: u64) {
-        self.position = end;
-        self.messages = self.messages.wrapping_add(messages);
-        self.bytes = self.bytes.wrapping_add(bytes);
-    }
-
-    /// Progress that recovery has worked out.
-    pub(crate) const fn at(position: u64, messages: u64, bytes: u64) -> Self {
-        Self {
-            position,
-            messages,
-            bytes,
-            in_second: true,
-        }
-    }
-
-    /// Overwrites whatever a role's page says of its progress. Only where nobody holds the role
-    /// and nothing in the page is believed.
-    pub(crate) fn store_anew(&mut self, memory: &impl Memory, role: Role, order: Order) {
-        for offset in word::SLOTS.iter().map(|slot| slot.position) {
-            memory.store(offset.of(role), self.position, Order::RELAXED);
-        }
-        self.in_second = true;
-        self.store(memory, role, order); // into the first one, which counts when both are equal
-    }
-
-    /// Overwrites the older slot, position last. `order` is the label of the role's position.
-    #[inline]
-    pub(crate) fn store(&mut self, memory: &impl Memory, role: Role, order: Order) {
-        self.in_second = !self.in_second;
-        let [slot_a, slot_b] = word::SLOTS;
-        let slot = if self.in_second { slot_b } else { slot_a };
-        memory.store(slot.messages.of(role), self.messages, Order::RELAXED);
-        memory.store(slot.bytes.of(role), self.bytes, Order::RELAXED);
-        memory.store(slot.position.of(role), self.position, order);
-    }
-}
-
 /// The mark of a clean close: everything this side published or released comes before it.
 fn leave_mark(memory: &impl Memory, role: Role, session: u64, position: u64) {
     memory.store(word::CLOSED_POSITION.of(role), position, Order::RELAXED);
@@ -346,8 +272,7 @@ pub(crate) fn read_session(memory: &impl Memory, role: Role) -> (u64, bool) {
     (session, session != 0 && closed == session)
 }
 
-/// A role's position: the later of its two slots.
+/// A role's position, exact.
 pub(crate) fn read_position(memory: &impl Memory, role: Role, order: Order) -> u64 {
-    let [first, second] = word::SLOTS.map(|slot| memory.load(slot.position.of(role), order));
-    position::later(first, second)
+    memory.load(word::POSITION.of(role), order)
 }

@@ -1,7 +1,8 @@
 //! Looking on: everything read, nothing written, nobody disturbed.
 
+use super::account::{Progress, observed};
 use super::order::{COMMIT_LOAD, HEAD_LOAD, LAP_ACQUIRE, SESSION_LOAD, TAIL_LOAD};
-use super::{Geometry, Progress, Record, read_position};
+use super::{Geometry, Record, read_position};
 use crate::error::Corruption;
 use crate::layout::{EMPTY, Role, word};
 use crate::memory::{Memory, Order};
@@ -21,11 +22,11 @@ pub(crate) struct RoleSnapshot {
 }
 
 /// Reads the words of one role.
-pub(crate) fn role_snapshot(memory: &impl Memory, role: Role) -> RoleSnapshot {
+pub(crate) fn role_snapshot(memory: &impl Memory, geometry: &Geometry, role: Role) -> RoleSnapshot {
     let relaxed = |offset: crate::layout::Offset| memory.load(offset.of(role), Order::RELAXED);
     RoleSnapshot {
         session: memory.load(word::SESSION.of(role), SESSION_LOAD),
-        progress: Progress::load(memory, role, TAIL_LOAD),
+        progress: observed(memory, geometry, role),
         closed_session: relaxed(word::CLOSED_SESSION),
         parked: relaxed(word::PARKED) != 0,
         waits: relaxed(word::WAITS),

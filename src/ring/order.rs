@@ -17,6 +17,11 @@ pub(crate) const TAIL_STORE: Order = Order::release("tail");
 /// An observer's or a successor's look at it.
 pub(crate) const TAIL_LOAD: Order = Order::acquire("tail");
 
+/// A side's store of the position of its account, after the counters that belong to it.
+pub(crate) const ACCOUNT_STORE: Order = Order::release("account");
+/// An observer's or a successor's look at it.
+pub(crate) const ACCOUNT_LOAD: Order = Order::acquire("account");
+
 /// A sleeper says that it is about to sleep.
 pub(crate) const TICKET_STORE: Order = Order::release("ticket");
 /// The other side sees it.
@@ -57,6 +62,18 @@ pub(crate) const PARK_LIGHT: Fence = Fence {
 pub(crate) const PARK_FULL: Fence = Fence {
     label: "park",
     kind: FenceKind::Full,
+};
+
+/// A side that settled its account, before it writes data beyond the account's reach, or over the
+/// slot that counted before.
+pub(crate) const ACCOUNT_RELEASE: Fence = Fence {
+    label: "account",
+    kind: FenceKind::Release,
+};
+/// Who counted from an account, before it looks whether that is still the newest.
+pub(crate) const ACCOUNT_ACQUIRE: Fence = Fence {
+    label: "account",
+    kind: FenceKind::Acquire,
 };
 
 /// The producer, after it has seen that the consumer moved on and before it writes there.

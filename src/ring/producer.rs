@@ -1,15 +1,13 @@
 //! Publishing: claim space, write payloads, make them visible with one store, say how far it goes.
 
+use super::Geometry;
+use super::account::{Account, Progress, STRIDE_BYTES};
 use super::order::{COMMIT_STORE, DURABLE_LOAD, HEAD_LOAD, LAP_RELEASE, TAIL_LOAD, TAIL_STORE};
 use super::parking::{Waker, ticket_without_fence};
-use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage, TrySendError};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, record_bytes, word};
-use crate::memory::{LINE_BYTES, Memory, Order};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, padding_bytes, record_bytes, word};
+use crate::memory::{LINE_BYTES, Memory, Order, Place};
 use crate::position::{self, ALIGN_BYTES};
-
-/// How far a producer goes the short way before it looks up.
-const STRIDE_BYTES: u64 = 512;
 
 /// What lies in the ring when it is used for a stream rather than for questions and answers.
 const STREAM_BYTES: u64 = 256;
@@ -20,8 +18,12 @@ pub(crate) struct ProducerCore<M> {
     memory: M,
     geometry: Geometry,
     published: Progress,
+    account: Account,
     /// The consumer's head as last seen: a bound, never ahead of the real one.
     head: u64,
+    /// Room for a stride, or for the longest message of whole words if that is shorter: so too long
+    /// a message never fits in it.
+    stride_bytes: u64,
     /// Bytes that messages may still take the short way before [`Self::grant`] is asked again.
     room: u64,
     /// Whether the consumer was behind when its head was looked at last.
@@ -47,7 +49,7 @@ pub(crate) struct Pending {
     /// Commit word of the first record, held back until all is written; [`EMPTY`] without records.
     first: u64,
     messages: u64,
-    bytes: u64,
+    padding: u64,
 }
 
 impl Pending {
@@ -88,7 +90,10 @@ impl<M: Memory> ProducerCore<M> {
     ) -> Self {
         // "lap": the head was loaded before; see `refresh_head`.
         memory.fence(LAP_RELEASE);
+        let longest = record_bytes(geometry.max_message_bytes & !(ALIGN_BYTES - 1));
         Self {
+            stride_bytes: STRIDE_BYTES.min(position::advance(longest, COMMIT_BYTES)),
+            account: Account::resume(&memory, Role::Producer),
             memory,
             geometry,
             published,
@@ -129,20 +134,19 @@ impl<M: Memory> ProducerCore<M> {
     )]
     pub(crate) fn send_short(&mut self, message: &[u8]) -> Option<bool> {
         let message_bytes = message.len() as u64;
-        if message_bytes > self.geometry.max_message_bytes {
-            return None;
-        }
-        let record = record_bytes(message_bytes);
+        let record = record_bytes(message_bytes); // the length of a slice: nothing wraps
         let needed = position::advance(record, COMMIT_BYTES);
-        if needed > self.room && !self.grant(needed) {
+        if needed > self.room && !self.grant(message_bytes) {
             return None;
         }
         let start = self.published.position;
-        self.memory.write_record(start, message);
         let commit = Commit::plain(message_bytes);
-        let end = position::advance(start, record);
+        self.memory
+            .place(start)
+            .write(message, commit, COMMIT_STORE);
         self.room = self.room.wrapping_sub(record); // at least a word is left
-        self.show(commit, end, 1, message_bytes);
+        let end = position::advance(start, record);
+        self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
         Some(self.wake_due(ticket))
     }
@@ -164,19 +168,31 @@ impl<M: Memory> ProducerCore<M> {
         Ok(self.publish(pending))
     }
 
-    /// Lets messages take the short way for another stride, the next of which needs `needed`
-    /// bytes. `false`: there is no room as far as is known, or the ring has checksums, or a publish
-    /// needs a fence.
+    /// Lets messages take the short way for another stride, the next of which has `message_bytes`.
+    /// `false`: it is too long, there is no room as far as is known, or the ring has checksums, or a
+    /// publish needs a fence.
+    ///
+    /// A message that is too long must not fit the room that others have left: see
+    /// [`Self::stride_bytes`]. A message that needs more room than a stride leaves none for others.
     #[inline(never)]
-    fn grant(&mut self, needed: u64) -> bool {
+    fn grant(&mut self, message_bytes: u64) -> bool {
+        let longest = self.geometry.max_message_bytes;
         let short_way = !self.waker.fences() && !self.geometry.is_checksummed();
-        let used = position::distance(self.head, self.published.position);
-        let free = self.geometry.capacity_bytes.saturating_sub(used);
-        if !short_way || needed > free || self.is_barred() {
+        if !short_way || message_bytes > longest || self.is_barred() {
             return false;
         }
-        self.look_ahead(self.published.position);
-        self.room = free.min(needed.max(STRIDE_BYTES));
+        let start = self.published.position;
+        let free = self
+            .geometry
+            .capacity_bytes
+            .saturating_sub(position::distance(self.head, start));
+        let needed = position::advance(record_bytes(message_bytes), COMMIT_BYTES);
+        if needed > free {
+            return false;
+        }
+        self.settle(); // before anything is written there
+        self.room = free.min(needed.max(self.stride_bytes));
+        self.look_ahead(start);
         true
     }
 
@@ -206,6 +222,12 @@ impl<M: Memory> ProducerCore<M> {
         self.asked = until;
     }
 
+    /// Settles the account: the counters are brought up to the tail.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.account.settle(&self.memory, &self.published);
+    }
+
     /// The next message asks for room anew.
     const fn recall_room(&mut self) {
         self.room = 0;
@@ -218,7 +240,7 @@ impl<M: Memory> ProducerCore<M> {
             end: self.published.position,
             first: EMPTY,
             messages: 0,
-            bytes: 0,
+            padding: 0,
         }
     }
 
@@ -256,6 +278,9 @@ impl<M: Memory> ProducerCore<M> {
         if position::distance(self.head, end) > self.geometry.capacity_bytes {
             self.refresh_head(end)?;
         }
+        if self.account.is_exceeded_by(end, &self.geometry) {
+            self.settle(); // before anything is written there
+        }
         self.look_ahead(pending.end);
         Ok(Space {
             position: pending.end,
@@ -278,9 +303,8 @@ impl<M: Memory> ProducerCore<M> {
         }
         pending.end = position::advance(space.position, commit.record_bytes());
         pending.messages = pending.messages.wrapping_add(1);
-        pending.bytes = pending
-            .bytes
-            .wrapping_add(u64::from(commit.message_bytes()));
+        let padding = padding_bytes(u64::from(commit.message_bytes()));
+        pending.padding = pending.padding.wrapping_add(padding);
     }
 
     /// Makes a whole run visible. `true`: the consumer sleeps and must be woken.
@@ -294,20 +318,23 @@ impl<M: Memory> ProducerCore<M> {
             return false;
         }
         self.memory.store_data(pending.end, EMPTY, Order::RELAXED);
-        self.show(pending.first, pending.end, pending.messages, pending.bytes);
+        self.memory
+            .store_data(self.published.position, pending.first, COMMIT_STORE);
+        self.reach(pending.end, pending.messages, pending.padding);
         self.recall_room();
+        if self.account.is_exceeded_by(pending.end, &self.geometry) {
+            self.settle(); // an observer need not count a long batch
+        }
         self.wake_due(self.waker.ticket(&self.memory))
     }
 
-    /// Makes what lies between the tail and `end` visible, and says how far it goes.
+    /// Says how far what was made visible goes.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "half of the hot path")]
-    fn show(&mut self, first: u64, end: u64, messages: u64, bytes: u64) {
+    #[expect(clippy::inline_always, reason = "a part of the hot path")]
+    fn reach(&mut self, end: u64, messages: u64, padding: u64) {
+        self.published.advance(end, messages, padding);
         self.memory
-            .store_data(self.published.position, first, COMMIT_STORE);
-        self.published.advance(end, messages, bytes);
-        self.published
-            .store(&self.memory, Role::Producer, TAIL_STORE);
+            .store(word::POSITION.of(Role::Producer), end, TAIL_STORE);
     }
 
     /// Whether the consumer, whose ticket was loaded after a publish, must be woken for it.
@@ -536,18 +563,18 @@ impl<M: Memory> ProducerCore<M> {
         self.seal(pending, space, Commit::new(bytes, checksum));
     }
 
-    /// Brings the tail along to where a successor continues. Without a step forward it stores
-    /// nothing: of two slots with one position nobody could tell which is the whole one.
+    /// Brings the tail along to where a successor continues, and then the account.
     pub(crate) fn store_progress(&mut self) {
-        let stored = super::read_position(&self.memory, Role::Producer, TAIL_LOAD);
-        if stored != self.published.position {
-            self.published
-                .store(&self.memory, Role::Producer, TAIL_STORE);
+        let (tail, reached) = (word::POSITION.of(Role::Producer), self.published.position);
+        if self.memory.load(tail, TAIL_LOAD) != reached {
+            self.memory.store(tail, reached, TAIL_STORE);
         }
+        self.settle();
     }
 
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.
     pub(crate) fn close(&mut self, session: u64) -> bool {
+        self.settle();
         super::leave_mark(
             &self.memory,
             Role::Producer,

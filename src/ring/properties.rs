@@ -49,7 +49,8 @@ fn starts() -> impl Strategy<Value = u64> {
 
 /// Sets both roles of a ring that nobody uses to `position`.
 fn start_at(memory: &impl Memory, role: Role, position: u64) {
-    for slot in word::SLOTS {
+    memory.store(word::POSITION.of(role), position, Order::RELAXED);
+    for slot in word::ACCOUNT {
         memory.store(slot.position.of(role), position, Order::RELAXED);
     }
 }
@@ -61,7 +62,9 @@ struct Oracle {
     used_bytes: u64,
     capacity_bytes: u64,
     sent: u64,
+    sent_bytes: u64,
     taken: u64,
+    taken_bytes: u64,
 }
 
 impl Oracle {
@@ -71,7 +74,9 @@ impl Oracle {
             used_bytes: 0,
             capacity_bytes,
             sent: 0,
+            sent_bytes: 0,
             taken: 0,
+            taken_bytes: 0,
         }
     }
 
@@ -84,6 +89,7 @@ impl Oracle {
     fn push(&mut self, message: Vec<u8>) {
         self.used_bytes += record_bytes(message.len() as u64);
         self.sent += 1;
+        self.sent_bytes += message.len() as u64;
         self.queue.push_back(message);
     }
 
@@ -97,6 +103,7 @@ impl Oracle {
         let message = self.queue.pop_front()?;
         self.used_bytes -= record_bytes(message.len() as u64);
         self.taken += 1;
+        self.taken_bytes += message.len() as u64;
         Some(message)
     }
 }
@@ -206,7 +213,9 @@ impl Walk {
         assert_eq!(self.tx.backlog_bytes(), self.oracle.used_bytes);
         assert_eq!(self.rx.backlog_bytes(), self.oracle.used_bytes);
         assert_eq!(self.tx.published().messages, self.oracle.sent);
+        assert_eq!(self.tx.published().bytes(), self.oracle.sent_bytes);
         assert_eq!(self.rx.released().messages, self.oracle.taken);
+        assert_eq!(self.rx.released().bytes(), self.oracle.taken_bytes);
     }
 
     /// Pushes what fits and publishes it; returns the messages.
@@ -363,8 +372,8 @@ impl Walk {
 fn attach_producer(model: &Model, geometry: Geometry, peer_is_live: bool) -> ProducerCore<Model> {
     let recovered = recovery::producer(model, &geometry, peer_is_live);
     let found = recovered.expect("a sound ring");
-    let head = found.head.position;
-    let mut core = ProducerCore::new(model.clone(), geometry, found.tail, head, false);
+    let head = found.head;
+    let mut core = ProducerCore::new(model.clone(), geometry, found.own, head, false);
     core.store_progress();
     core
 }
@@ -372,7 +381,7 @@ fn attach_producer(model: &Model, geometry: Geometry, peer_is_live: bool) -> Pro
 fn attach_consumer(model: &Model, geometry: Geometry, peer_is_live: bool) -> ConsumerCore<Model> {
     let recovered = recovery::consumer(model, &geometry, peer_is_live);
     let found = recovered.expect("a sound ring");
-    ConsumerCore::new(model.clone(), geometry, found.head, false)
+    ConsumerCore::new(model.clone(), geometry, found.own, false)
 }
 
 /// Goal: whatever is sent comes out, once, whole and in order, and refusals are right, over laps,
@@ -456,7 +465,7 @@ fn lies_end_in_typed_answers() {
             geometry.max_message_bytes = longest;
             let mut walk = Walk::new(geometry, 0);
             walk.step(Step::Send(vec![8, 8]));
-            let head = word::SLOTS[0].position.of(Role::Consumer);
+            let head = word::POSITION.of(Role::Consumer);
             walk.model.store(head, position, Order::RELAXED);
             walk.model.store_data(8 * at, commit, Order::RELAXED);
             // There is room already, or once the head is at the tail; a head beyond it is a lie.
@@ -492,6 +501,32 @@ fn lies_end_in_typed_answers() {
             let _attached_or_not = recovery::consumer(&walk.model, &walk.geometry, false);
         },
     );
+}
+
+/// Goal: one byte more than the longest message is refused, also where room for more is known to be
+/// there. Method: every longest message of a small ring, every length, before and behind others.
+#[test]
+fn the_longest_message_is_the_longest() {
+    for longest in 0..=112_u64 {
+        let mut geometry = Geometry::for_tests(128, false);
+        geometry.max_message_bytes = longest;
+        for length in 0..=113_usize {
+            let mut walk = Walk::new(geometry, 0);
+            for _ in 0..3 {
+                let sent = walk.tx.send(&vec![0; length]);
+                let is_longer = length as u64 > longest;
+                let refused = matches!(sent, Err(TrySendError::TooLong { .. }));
+                assert_eq!(refused, is_longer, "{length} of {longest}");
+                let filler = walk.tx.send(&vec![0; small(longest).min(8)]);
+                assert!(matches!(filler, Ok(_) | Err(TrySendError::Full)));
+                while walk.rx.take_short(&mut [0; 128]).is_some() {}
+            }
+        }
+    }
+}
+
+fn small(number: u64) -> usize {
+    usize::try_from(number).expect("small")
 }
 
 /// A step of the public ends.
@@ -683,7 +718,9 @@ impl Mapped {
         let rx = self.rx.as_ref().expect("attached");
         assert_eq!(tx.backlog_bytes(), self.oracle.used_bytes);
         assert_eq!(tx.totals().messages, self.oracle.sent);
+        assert_eq!(tx.totals().bytes, self.oracle.sent_bytes);
         assert_eq!(rx.totals().messages, self.oracle.taken);
+        assert_eq!(rx.totals().bytes, self.oracle.taken_bytes);
     }
 }
 

@@ -1,7 +1,8 @@
-//! Walking the commit words: how a successor finds where the dead left off.
+//! Walking the commit words: how a successor finds where the dead left off, and how much it was.
 
+use super::Geometry;
+use super::account::Progress;
 use super::order::COMMIT_LOAD;
-use super::{Geometry, Progress};
 use crate::error::{Corruption, Damage};
 use crate::layout::{COMMIT_BYTES, EMPTY};
 use crate::memory::Memory;
@@ -15,6 +16,41 @@ pub(crate) struct Walked {
     /// Whether some record starts exactly at the position that was to be passed, or the walk ended
     /// there.
     pub(crate) met: bool,
+}
+
+/// Counts the records from `from` to `to`, which must be chained: at most a capacity, each record
+/// bounded by the end. What is in them is not looked at.
+pub(super) fn count(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    from: u64,
+    to: u64,
+) -> Result<Progress, Corruption> {
+    let most = position::distance(from, to);
+    if most > geometry.capacity_bytes || !position::is_aligned(from) || !position::is_aligned(to) {
+        return Err(Corruption {
+            what: Damage::Tail,
+            position: from,
+            expected: geometry.capacity_bytes,
+            found: to,
+        });
+    }
+    let mut at = Progress::at(from);
+    while at.position != to {
+        let word = memory.load_data(at.position, COMMIT_LOAD);
+        let record = geometry.record(at.position, word)?; // an empty word is no record
+        let reach = position::distance(from, record.end());
+        if reach > most {
+            return Err(Corruption {
+                what: Damage::RecordBeyondEnd,
+                position: at.position,
+                expected: most,
+                found: reach,
+            });
+        }
+        at.advance(record.end(), 1, record.padding_bytes());
+    }
+    Ok(at)
 }
 
 /// Walks records from `start` to the first empty commit word and counts them.
@@ -57,7 +93,7 @@ pub(crate) fn walk(
             });
         }
         geometry.verify_in_place(memory, record)?;
-        at.advance(record.end(), 1, u64::from(record.message_bytes()));
+        at.advance(record.end(), 1, record.padding_bytes());
     }
 }
 
@@ -80,6 +116,6 @@ pub(crate) fn next_proven(
     }
     geometry.verify_in_place(memory, record).ok()?;
     let mut next = at;
-    next.advance(record.end(), 1, u64::from(record.message_bytes()));
+    next.advance(record.end(), 1, record.padding_bytes());
     Some(next)
 }

@@ -22,8 +22,7 @@ const LONGEST: usize = 120;
 /// Messages of an operation that has several.
 const SEVERAL: u64 = 3;
 
-/// Messages sent and received before the victim comes. Both odd: of the two slots that hold a
-/// side's position, the one that its successor overwrites first is then the first one.
+/// Messages sent and received before the victim comes.
 const SENT: u64 = 121;
 const TAKEN: u64 = 115;
 
@@ -33,13 +32,13 @@ const MAX_STEPS: u64 = 2_000_000;
 /// What the victim does in steps, its role, and the stores it makes at least.
 const OPERATIONS: [(&str, &str, u64); 8] = [
     ("attach", "producer", 3),
-    ("send", "producer", 5),
-    ("batch", "producer", 8),
-    ("claim", "producer", 5),
+    ("send", "producer", 4),
+    ("batch", "producer", 7),
+    ("claim", "producer", 4),
     ("leave", "producer", 1),
     ("attach", "consumer", 3),
-    ("recv", "consumer", 3),
-    ("drain", "consumer", 3),
+    ("recv", "consumer", 1),
+    ("drain", "consumer", 1),
 ];
 
 pub(crate) fn add(trials: &mut Vec<Trial>) {
@@ -127,8 +126,9 @@ fn at_every_store(what: (&str, &str, u64), checksum: &'static str, peer_lives: b
         setup.finish();
         if finished {
             assert!(nth > stores, "only {nth} stores were seen");
+            // A release is a single store: the first state that a kill can leave has all of it.
             assert!(
-                none > 0 && all > 0,
+                (none > 0 || stores == 1) && all > 0,
                 "{none} with nothing done, {all} with all"
             );
             return;

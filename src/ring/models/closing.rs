@@ -2,8 +2,15 @@
 
 use super::{Model, Weak, consumer, finds, holds, message, next, producer};
 use crate::layout::{Role, word};
-use crate::memory::{Memory, Order, Side};
+use crate::memory::{FenceKind, Memory, Order, Side};
 use crate::ring::{SESSION_STORE, read_session};
+
+/// The store of the mark, weakened, and the fence of the account that is settled in front of it,
+/// which would stand in for it.
+const STORE: Weak = &[
+    ("closed", Side::Store),
+    ("account", Side::Fence(FenceKind::Release)),
+];
 
 /// The number under which the side that closes is there.
 const SESSION: u64 = 1;
@@ -72,7 +79,7 @@ fn loom_close() {
     let expected = ["nothing there", "taken", "taken and closed"];
     holds(&expected, || producer_closes(&[]));
     holds(&["closed", "there"], || consumer_closes(&[]));
-    for weak in [&[("closed", Side::Store)], &[("closed", Side::Load)]] {
+    for weak in [STORE, &[("closed", Side::Load)]] {
         finds("closed before it was drained", || producer_closes(weak));
         finds("closed before its last release", || consumer_closes(weak));
     }

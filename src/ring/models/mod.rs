@@ -16,6 +16,7 @@
 )]
 
 mod closing;
+mod counting;
 mod observing;
 mod parking;
 mod publishing;
@@ -76,8 +77,8 @@ fn geometry(capacity_bytes: u64) -> Geometry {
 fn producer(model: &Model, capacity_bytes: u64, fences: bool) -> ProducerCore<Model> {
     let (model, geometry) = (model.held_by(Role::Producer), geometry(capacity_bytes));
     let found = recovery::producer(&model, &geometry, true).expect("a sound ring");
-    let head = found.head.position;
-    let mut core = ProducerCore::new(model, geometry, found.tail, head, fences);
+    let head = found.head;
+    let mut core = ProducerCore::new(model, geometry, found.own, head, fences);
     core.store_progress();
     core
 }
@@ -86,7 +87,7 @@ fn producer(model: &Model, capacity_bytes: u64, fences: bool) -> ProducerCore<Mo
 fn consumer(model: &Model, capacity_bytes: u64, fences: bool) -> ConsumerCore<Model> {
     let (model, geometry) = (model.held_by(Role::Consumer), geometry(capacity_bytes));
     let found = recovery::consumer(&model, &geometry, true).expect("a sound ring");
-    ConsumerCore::new(model, geometry, found.head, fences)
+    ConsumerCore::new(model, geometry, found.own, fences)
 }
 
 /// A message of whole words, each of which is `value`.
@@ -128,7 +129,8 @@ fn fill_with_old_lap(model: &Model, capacity_bytes: u64) {
 /// Sets both roles of a ring that nobody uses to `position`.
 fn start_at(model: &Model, position: u64) {
     for role in [Role::Producer, Role::Consumer] {
-        for slot in word::SLOTS {
+        model.store(word::POSITION.of(role), position, Order::RELAXED);
+        for slot in word::ACCOUNT {
             model.store(slot.position.of(role), position, Order::RELAXED);
         }
     }
