@@ -175,6 +175,16 @@ impl Ring {
         }
     }
 
+    /// The checked header.
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The backing.
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
     /// Everything up to the point where the role's own words are recovered.
     fn begin(&self, role: Role, mapping: Option<Arc<Mapping>>) -> Result<Attach, OpenError> {
         let name = self.object.name();

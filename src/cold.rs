@@ -260,16 +260,56 @@ fn end(memory: &impl Memory, found: &Found, here: &Here, generation: u64) {
 /// Bytes that a zero word takes behind the last record: a full ring still has room for it.
 const _: () = assert!(COMMIT_BYTES == ALIGN_BYTES);
 
-/// What a creator writes besides the identity: both roles' first slots, and where they lie.
-pub(crate) fn format(memory: &impl DurableMemory, geometry: &Geometry, here: &Here, base: u64) {
+/// What a creator writes besides the identity: how far the ring has come and, in a durable one,
+/// both roles' first slots and where it lies. `origins` tells of the incarnations of a ring that
+/// this one goes on with.
+pub(crate) fn format(
+    memory: &impl DurableMemory,
+    geometry: &Geometry,
+    here: &Here,
+    start: &Progress,
+    origins: Option<&Checkpoint>,
+) {
     for role in [Role::Producer, Role::Consumer] {
-        // Positions count from the base, and so do bytes: see `Progress`.
-        reset_account(memory, role, &Progress::new(base, 0, 0));
-        for offset in [word::DURABLE, word::REACH] {
-            memory.store(offset.of(role), base, Order::RELAXED);
+        reset_account(memory, role, start);
+        if geometry.durable {
+            for offset in [word::DURABLE, word::REACH] {
+                memory.store(offset.of(role), start.position, Order::RELAXED);
+            }
+            here.store(memory, role);
+            let mut slot = first_slot(start);
+            if let Some(origins) = origins {
+                slot.incarnation = origins.incarnation;
+                slot.starts = origins.starts;
+            }
+            memory.store(word::INCARNATION.of(role), slot.incarnation, Order::RELAXED);
+            checkpoint::store(memory, role, geometry.seed(), &slot);
         }
-        here.store(memory, role);
-        checkpoint::store(memory, role, geometry.seed(), &Checkpoint::first(base));
+    }
+}
+
+/// What a creator that has also published messages writes at the end, in a durable ring: the sync
+/// in front of the name covers them.
+pub(crate) fn format_tail(memory: &impl DurableMemory, geometry: &Geometry, tail: &Progress) {
+    let seed = geometry.seed();
+    if let Some(first) = checkpoint::newest(memory, Role::Producer, seed) {
+        let slot = Checkpoint {
+            incarnation: first.incarnation,
+            starts: first.starts,
+            ..first_slot(tail)
+        };
+        checkpoint::store(memory, Role::Producer, seed, &slot);
+        let durable = word::DURABLE.of(Role::Producer);
+        memory.store(durable, tail.position, Order::RELAXED);
+    }
+}
+
+const fn first_slot(reached: &Progress) -> Checkpoint {
+    Checkpoint {
+        messages: reached.messages,
+        bytes: reached.bytes(),
+        acknowledged_messages: reached.messages,
+        ..Checkpoint::first(reached.position)
     }
 }
 

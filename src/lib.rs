@@ -88,6 +88,7 @@ mod recovery;
 mod region;
 mod ring;
 mod role;
+mod salvage;
 mod session;
 #[cfg(feature = "simulator")]
 #[doc(hidden)]
@@ -133,6 +134,7 @@ pub use policy::CheckpointPolicy;
 pub use producer::Producer;
 pub use recovery::{Recovery, RecoveryState};
 pub use region::Backing;
+pub use salvage::Salvaged;
 pub use session::pair;
 pub use totals::Totals;
 pub use trusted::{Trust, Trusted, Untrusted, View};

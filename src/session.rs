@@ -15,7 +15,7 @@ use crate::options::{CreatePlan, Options};
 use crate::peer;
 use crate::producer::Producer;
 use crate::region::{self, Access, Mapping, Origin, Target};
-use crate::ring::Geometry;
+use crate::ring::{Geometry, Progress};
 use crate::state::Here;
 use crate::trusted::Trusted;
 
@@ -215,14 +215,20 @@ fn fill(mapping: &Arc<Mapping>, origin: Origin, plan: &CreatePlan) -> Result<(),
             mount,
         };
         let memory = Mapped::new(Arc::clone(mapping));
-        cold::format(&memory, &Geometry::new(&identity), &here, 0);
+        cold::format(
+            &memory,
+            &Geometry::new(&identity),
+            &here,
+            &Progress::at(0),
+            None,
+        );
     }
     store_identity(mapping, &identity.encode());
     Ok(())
 }
 
 /// Sixteen random bytes, from the kernel.
-fn fresh_uuid() -> Result<[u8; 16], OpenError> {
+pub(crate) fn fresh_uuid() -> Result<[u8; 16], OpenError> {
     use std::io::Read;
     let mut uuid = [0; 16];
     let mut read = || std::fs::File::open("/dev/urandom")?.read_exact(&mut uuid);

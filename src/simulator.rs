@@ -10,7 +10,7 @@ use crate::error::{Damage, TrySendError};
 use crate::layout::{Checkpoint, Page, Role, SLOT_WORDS, Slot, Word, word};
 use crate::memory::{At, DurableMemory, Extent, Fence, Memory, Order, SyncFault};
 use crate::recovery::{self, Resumed};
-use crate::ring::{ConsumerCore, Geometry, ProducerCore, SESSION_STORE, read_session};
+use crate::ring::{ConsumerCore, Geometry, ProducerCore, Progress, SESSION_STORE, read_session};
 use crate::state::{self, Here, State};
 
 /// Bytes of a page of the simulated header, and of the pages that become dirty.
@@ -283,7 +283,8 @@ pub fn format(carrier: &(impl Carrier + Clone), plan: &Plan, machine: Machine) {
         carrier: carrier.clone(),
         capacity_bytes: plan.capacity_bytes,
     };
-    cold::format(&memory, &plan.geometry(), &machine.here(), plan.base);
+    let start = Progress::new(plan.base, 0, 0);
+    cold::format(&memory, &plan.geometry(), &machine.here(), &start, None);
 }
 
 /// What both ends have besides their core.

@@ -59,7 +59,7 @@ impl Ring {
         Ok(Self::report(&attach, &geometry, &resumed))
     }
 
-    pub(super) fn here(&self, myself: &Myself) -> Here {
+    pub(crate) fn here(&self, myself: &Myself) -> Here {
         let id = self.object.file_id();
         let mount = if self.identity.durable() {
             self.object.mount_number()
