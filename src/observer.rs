@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use crate::error::Corruption;
 use crate::layout::{Identity, Role, word};
-use crate::memory::Mapped;
+use crate::memory::{Mapped, Memory, Order};
 use crate::peer::{self, Holder, PeerState};
 use crate::region::{Backing, Object};
 use crate::ring::{self, Geometry, RoleSnapshot};
 use crate::role;
+use crate::state;
 use crate::totals::Totals;
 
 /// A read-only look at a ring, live or dead: see [`Options::observe`](crate::Options::observe).
@@ -61,6 +62,10 @@ pub struct SideSnapshot {
     pub sleeps: u64,
     /// Wakes it has sent to the other side.
     pub wakes_sent: u64,
+    /// In a durable ring: the position that a power cut leaves it at, as it says itself.
+    pub durable_position: Option<u64>,
+    /// In a durable ring: whether a sync of this side has failed.
+    pub poisoned: bool,
 }
 
 /// A ring at one moment. A live ring moves on while it is read: numbers of the two sides may be a
@@ -78,6 +83,9 @@ pub struct Snapshot {
     pub backlog_bytes: u64,
     /// Messages published and not released.
     pub backlog_messages: u64,
+    /// In a durable ring: whether the producer has run out of space that a checkpoint of the
+    /// consumer covers.
+    pub waits_for_checkpoint: bool,
 }
 
 /// Messages and bytes a second between two snapshots.
@@ -184,6 +192,10 @@ impl Observer {
             taken_at: Instant::now(),
             backlog_bytes: behind(tx.progress.position, rx.progress.position, capacity),
             backlog_messages: behind(tx.progress.messages, rx.progress.messages, capacity / 8),
+            waits_for_checkpoint: self
+                .mapped
+                .load(word::SHORT.of(Role::Producer), Order::RELAXED)
+                != 0,
             producer: self.side(Role::Producer, &tx, tx_held),
             consumer: self.side(Role::Consumer, &rx, rx_held),
         }
@@ -211,6 +223,11 @@ impl Observer {
             waits: words.waits,
             sleeps: words.sleeps,
             wakes_sent: words.wakes_sent,
+            durable_position: self.geometry.durable.then(|| {
+                let word = word::DURABLE.of(role);
+                self.mapped.load(word, ring::DURABLE_LOAD)
+            }),
+            poisoned: self.geometry.durable && state::is_poisoned(&self.mapped, role),
         }
     }
 
