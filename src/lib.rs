@@ -39,7 +39,11 @@
 //!
 //! The death of either process at any instant loses, invents, tears and reorders nothing that was
 //! published; a message taken and not yet released is delivered again. This holds for every
-//! backing. Nothing is promised for a power cut yet.
+//! backing.
+//!
+//! A power cut leaves what checkpoints cover, in rings made with [`Options::durable`]: see
+//! [`Producer::checkpoint`], [`Consumer::checkpoint`], [`CheckpointPolicy`], [`Recovery`] and, to do
+//! everything exactly once, [`MessageKey`]. Elsewhere nothing is promised for a power cut.
 //!
 //! # Trust
 //!

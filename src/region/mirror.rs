@@ -96,7 +96,7 @@ impl Mapping {
         };
         let piece = match extent {
             Extent::Slot(slot) => Some((slot.offset(self.shape), self.shape.unit_bytes())),
-            Extent::Data { from, to } => self.data_piece(from, to),
+            Extent::Data { from, to } => data_piece(self.shape, from, to),
             Extent::Everything => None,
         };
         let outcome = match piece {
@@ -109,19 +109,6 @@ impl Mapping {
             None => retry_on_intr(|| rustix::fs::fdatasync(medium)),
         };
         outcome.map_err(Errno::raw_os_error)
-    }
-
-    /// Offset and length of the whole pages with the data from one position to another, unless
-    /// they reach round the end of the ring.
-    fn data_piece(&self, from: u64, to: u64) -> Option<(u64, u64)> {
-        let capacity = self.shape.capacity_bytes();
-        let page = super::kernel_page_bytes();
-        let first = from & capacity.wrapping_sub(1) & page.wrapping_neg();
-        let before = from.wrapping_sub(first) & capacity.wrapping_sub(1);
-        let length = to.wrapping_sub(from).checked_add(before)?;
-        let length = length.checked_next_multiple_of(page)?;
-        let fits = first.checked_add(length).is_some_and(|end| end <= capacity);
-        fits.then(|| (self.shape.header_bytes().wrapping_add(first), length)) // inside the ring
     }
 
     /// Passes header and data, once, to `msync`. What that means depends on the backing.
@@ -144,6 +131,21 @@ impl Mapping {
             .wrapping_add(self.start)
             .wrapping_add(to_usize(offset))
     }
+}
+
+/// Offset in the ring and length of the whole pages with the data from one position to another,
+/// unless they reach round the end.
+fn data_piece(shape: Shape, from: u64, to: u64) -> Option<(u64, u64)> {
+    let capacity = shape.capacity_bytes();
+    let page = super::kernel_page_bytes();
+    let start = from & capacity.wrapping_sub(1);
+    let first = start & page.wrapping_neg();
+    let length = to
+        .wrapping_sub(from)
+        .checked_add(start.wrapping_sub(first))?;
+    let length = length.checked_next_multiple_of(page)?;
+    let fits = first.checked_add(length).is_some_and(|end| end <= capacity);
+    fits.then(|| (shape.header_bytes().wrapping_add(first), length)) // inside the ring
 }
 
 /// Maps a ring. `shape` is at most as large as the object: the caller checked that.
@@ -395,6 +397,31 @@ impl Mapping {
 
     fn extent(&self, section: &Section) -> (*mut u8, usize) {
         (self.at(section.offset), to_usize(section.length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what is synced covers what was asked for, in whole pages, and a range that reaches
+    /// round the end of the ring is not cut off there. Method: every pair of word positions in two
+    /// laps of a ring of two pages, from several laps on, compared with the pages of each byte.
+    #[test]
+    fn synced_pieces_cover_the_range() {
+        let shape = Shape::new(4096, 8192).unwrap();
+        for lap in [0, 1, 1 << 40] {
+            for from in (0..8192_u64).step_by(8 * 31) {
+                for length in (8..=8192_u64).step_by(8 * 29) {
+                    let base = 8192 * lap + from;
+                    let found = data_piece(shape, base, base + length);
+                    let first = from / 4096 * 4096;
+                    let end = (from + length).next_multiple_of(4096);
+                    let expected = (end <= 8192).then(|| (32768 + first, end - first));
+                    assert_eq!(found, expected, "{base} {length}");
+                }
+            }
+        }
     }
 }
 
