@@ -144,6 +144,7 @@ impl Ring {
         self.erase_abandoned(&mut core, &mut durability)?;
         let mut link = attach.finish(&self.object);
         link.forget_past_endings(|| false);
+        link.wait_for_durable(geometry.durable);
         Ok(Producer::from_parts(core, link, durability))
     }
 

@@ -236,6 +236,48 @@ impl<T: Trust> Consumer<T> {
         Ok(())
     }
 
+    /// Delivers only messages that a checkpoint of the producer covers, so that nothing is dealt
+    /// with that a power cut could take back; off by default.
+    ///
+    /// Messages without one wait, even after their producer has closed: the next producer's first
+    /// checkpoint covers them.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::NotDurable`] in a ring that is not durable; [`CheckpointError::Forked`]
+    /// and [`CheckpointError::Corrupt`] from an end that does no work.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir_in("/var/tmp")?;
+    /// # let place = ringduct::Location::from(dir.path().join("x.ring"));
+    /// use ringduct::{OpenError, Options, TryRecvError};
+    /// let ring = match Options::new().durable(true).create(&place) {
+    ///     Err(OpenError::NotDurable { .. }) => return Ok(()), // no disk here
+    ///     made => made?,
+    /// };
+    /// let (mut tx, mut rx) = (ring.producer()?, ring.consumer()?);
+    /// rx.set_durable_only(true)?;
+    /// tx.send(b"safe")?;
+    /// assert_eq!(rx.try_recv(&mut [0; 8]), Err(TryRecvError::Empty));
+    /// tx.checkpoint()?;
+    /// assert_eq!(rx.try_recv(&mut [0; 8]), Ok(4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_durable_only(&mut self, durable_only: bool) -> Result<(), CheckpointError> {
+        self.end.link.check()?;
+        let end = &mut self.end;
+        end.durability
+            .durable(end.core.memory())
+            .map(|_| ())
+            .or_else(|error| match error {
+                CheckpointError::Poisoned | CheckpointError::Sync { .. } => Ok(()),
+                other => Err(other),
+            })?;
+        end.core.take_durable_only(durable_only);
+        end.link.wait_for_durable(durable_only);
+        Ok(())
+    }
+
     /// The key of the message that is received next. It needs not be there yet.
     ///
     /// ```

@@ -52,12 +52,12 @@ impl Worker {
             role,
             geometry,
             checkpointer,
-            // Its stores are rare, so each carries a fence of its own.
-            waker: Waker::new(role, true),
+            waker: Waker::for_checkpoints(role),
         }
     }
 
-    /// Makes a checkpoint of everything up to `reached` and wakes a producer that waited for it.
+    /// Makes a checkpoint of everything up to `reached` and wakes the other side if it waited for
+    /// that.
     fn make(
         &mut self,
         memory: &Mapped,
@@ -65,16 +65,16 @@ impl Worker {
         form: CheckpointForm,
     ) -> Result<Durable, Fault> {
         let geometry = &self.geometry;
-        match self.role {
-            Role::Producer => self.checkpointer.producer(memory, geometry, reached, form),
-            Role::Consumer => {
-                let done = self.checkpointer.consumer(memory, geometry, reached)?;
-                if self.waker.tell(memory, done.position) {
-                    memory.futex_wake(word::WAKE.of(Role::Consumer));
-                }
-                Ok(done)
-            }
+        let done = match self.role {
+            Role::Producer => self
+                .checkpointer
+                .producer(memory, geometry, reached, form)?,
+            Role::Consumer => self.checkpointer.consumer(memory, geometry, reached)?,
+        };
+        if self.waker.tell(memory, done.position) {
+            memory.futex_wake(word::WAKE.of(self.role));
         }
+        Ok(done)
     }
 }
 

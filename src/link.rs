@@ -146,6 +146,11 @@ impl Link {
         self.wait = wait;
     }
 
+    /// Sleeps for what the peer's checkpoints make durable, or for what it publishes or releases.
+    pub(crate) const fn wait_for_durable(&mut self, wait: bool) {
+        self.sleeper.wait_for_durable(wait);
+    }
+
     /// Wakes the peer that sleeps on this end's wake word.
     #[cold]
     pub(crate) fn wake_peer(&self) {

@@ -207,6 +207,10 @@ impl<C: Carrier> Memory for Flat<C> {
         self.carrier.store(Self::word(word), value);
     }
 
+    fn increment(&self, word: Word, order: Order) {
+        self.store(word, self.load(word, order).wrapping_add(1), order);
+    }
+
     fn load_data(&self, position: u64, _order: Order) -> u64 {
         self.carrier.load(self.data(position))
     }

@@ -84,6 +84,18 @@ pub(crate) unsafe fn store(word: *mut u64, value: u64, strength: Strength) {
     }
 }
 
+/// Adds one to the word at `word`, beside another thread that may do the same.
+///
+/// # Safety
+///
+/// `word` is aligned to eight bytes and stays writable during the call.
+pub(crate) unsafe fn increment(word: *mut u64) {
+    // SAFETY: aligned and writable by this function's contract; memory that other processes read
+    // is only ever accessed as whole 64-bit atomics.
+    let cell = unsafe { AtomicU64::from_ptr(word) };
+    cell.fetch_add(1, Ordering::Release);
+}
+
 /// Issues a fence of this kind.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a light fence must cost nothing")]
@@ -178,6 +190,15 @@ pub(crate) mod owned {
                 Strength::Relaxed | Strength::Acquire => Ordering::Relaxed,
             };
             self.0.store(value, ordering);
+        }
+
+        /// As [`super::increment`].
+        pub(crate) fn increment(&self, strength: Strength) {
+            let ordering = match strength {
+                Strength::Release => Ordering::Release,
+                Strength::Relaxed | Strength::Acquire => Ordering::Relaxed,
+            };
+            self.0.fetch_add(1, ordering);
         }
 
         /// The value that was stored last, as the kernel sees it when it compares a futex word. It

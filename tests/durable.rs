@@ -267,3 +267,38 @@ fn what_a_ring_holds_can_be_salvaged() {
         std::fs::remove_file(copy).unwrap();
     }
 }
+
+/// Goal: a consumer that wants only what is durable sleeps until a checkpoint covers the next
+/// message, however much is published, and is woken by that checkpoint, made here or in a thread.
+#[test]
+fn only_what_is_durable_is_delivered() {
+    let Some(disk) = Disk::new("only_what_is_durable_is_delivered") else {
+        return;
+    };
+    for background in [false, true] {
+        let ring = disk.ring(true);
+        let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        rx.set_durable_only(true).unwrap();
+        let observer = ring.observer().unwrap();
+        if background {
+            let policy = CheckpointPolicy::new().every(Duration::from_secs(3600));
+            tx.set_checkpoints(policy.in_background(true)).unwrap();
+        }
+        let receiver = std::thread::spawn(move || {
+            let first = rx.recv(&mut [0; 8]).unwrap();
+            let rest = rx.skip(100).unwrap();
+            (first, rest, rx)
+        });
+        while observer.snapshot().consumer.sleeps == 0 {
+            tx.try_send(b"x").unwrap_or(());
+            std::thread::yield_now();
+        }
+        assert_eq!(observer.snapshot().consumer.totals.messages, 0);
+        let durable = tx.checkpoint().unwrap();
+        tx.try_send(b"later").unwrap_or(());
+        let (first, rest, rx) = receiver.join().unwrap();
+        assert_eq!((first, rest as u64), (1, durable.messages - 1));
+        drop((tx, rx, ring));
+        std::fs::remove_file(disk.path()).unwrap();
+    }
+}

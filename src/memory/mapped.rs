@@ -173,6 +173,11 @@ impl Memory for Mapped {
         unsafe { sync::store(self.word(word), value, order.strength) }
     }
 
+    fn increment(&self, word: Word, _order: Order) {
+        // SAFETY: `word` gives an aligned address inside a page; a role stores to its own only.
+        unsafe { sync::increment(self.word(word)) }
+    }
+
     #[inline(always)]
     fn load_data(&self, position: u64, order: Order) -> u64 {
         // SAFETY: `data_word` gives an aligned address inside the data, readable by every role.

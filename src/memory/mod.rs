@@ -116,6 +116,8 @@ pub(crate) trait Memory {
     fn load(&self, word: Word, order: Order) -> u64;
     /// Stores a word of a role's page.
     fn store(&self, word: Word, value: u64, order: Order);
+    /// Adds one to a word of a role's page that two threads of its holder may change.
+    fn increment(&self, word: Word, order: Order);
     /// Loads the eight data bytes at `position`, a multiple of eight.
     fn load_data(&self, position: u64, order: Order) -> u64;
     /// Stores the eight data bytes at `position`, a multiple of eight.

@@ -303,6 +303,16 @@ impl Memory for Model {
         }
     }
 
+    fn increment(&self, word: Word, order: Order) {
+        if self.may_store() {
+            #[cfg(loom)]
+            self.newest(word)
+                .set(self.newest(word).get().wrapping_add(1));
+            let order = self.ordered(order, true);
+            self.word(word).increment(order.strength);
+        }
+    }
+
     fn load_data(&self, position: u64, order: Order) -> u64 {
         let cell = &self.words.data[self.index(position)];
         cell.load(self.ordered(order, false).strength)

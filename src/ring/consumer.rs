@@ -2,7 +2,7 @@
 
 use super::Geometry;
 use super::account::{Account, Progress, STRIDE_BYTES};
-use super::order::{COMMIT_LOAD, HEAD_STORE, TAIL_LOAD};
+use super::order::{COMMIT_LOAD, DURABLE_LOAD, HEAD_STORE, TAIL_LOAD};
 use super::parking::{Waker, ticket_without_fence};
 use crate::error::{Corruption, Damage};
 use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, padding_bytes, record_bytes, word};
@@ -26,6 +26,8 @@ pub(crate) struct ConsumerCore<M> {
     /// ring with checksums and a release with fences need it.
     short_below_bytes: u64,
     always_long: bool,
+    /// Whether only what is durable is delivered.
+    durable_only: bool,
     waker: Waker,
 }
 
@@ -107,6 +109,7 @@ impl<M: Memory> ConsumerCore<M> {
             released,
             short_below_bytes: 0,
             always_long: false,
+            durable_only: false,
             waker: Waker::new(Role::Consumer, fences),
         };
         core.choose_way();
@@ -114,8 +117,10 @@ impl<M: Memory> ConsumerCore<M> {
     }
 
     fn choose_way(&mut self) {
-        let short_way =
-            !self.waker.fences() && !self.geometry.is_checksummed() && !self.always_long;
+        let short_way = !self.waker.fences()
+            && !self.geometry.is_checksummed()
+            && !self.always_long
+            && !self.durable_only;
         let longest = self.geometry.max_message_bytes;
         self.short_below_bytes = if short_way {
             longest.wrapping_add(1)
@@ -200,7 +205,7 @@ impl<M: Memory> ConsumerCore<M> {
     #[inline]
     pub(crate) fn next(&self, taken: &Taken) -> Result<Option<Record>, Corruption> {
         let word = self.memory.load_data(taken.end, COMMIT_LOAD);
-        if word == EMPTY {
+        if word == EMPTY || !self.is_due(taken.end) {
             return Ok(None);
         }
         let record = self.geometry.record(taken.end, word)?;
@@ -222,7 +227,23 @@ impl<M: Memory> ConsumerCore<M> {
     /// Whether a message is there, or something that the next attempt will report.
     #[inline]
     pub(crate) fn has_message(&self, taken: &Taken) -> bool {
-        self.memory.load_data(taken.end, COMMIT_LOAD) != EMPTY
+        self.memory.load_data(taken.end, COMMIT_LOAD) != EMPTY && self.is_due(taken.end)
+    }
+
+    /// Whether a published record at `at` may be delivered: always, unless only durable ones are
+    /// wanted.
+    #[inline]
+    fn is_due(&self, at: u64) -> bool {
+        !self.durable_only || {
+            let durable = word::DURABLE.of(Role::Producer);
+            !position::at_or_after(at, self.memory.load(durable, DURABLE_LOAD))
+        }
+    }
+
+    /// Delivers only what a checkpoint of the producer covers, or everything.
+    pub(crate) fn take_durable_only(&mut self, durable_only: bool) {
+        self.durable_only = durable_only;
+        self.choose_way();
     }
 
     /// As [`Self::has_message`] for the next message, by a side that looks again and again for a
@@ -237,7 +258,7 @@ impl<M: Memory> ConsumerCore<M> {
             self.memory.expect_to_read(position::advance(start, ahead));
             ahead = ahead.wrapping_add(LINE_BYTES);
         }
-        word != EMPTY
+        word != EMPTY && self.is_due(start)
     }
 
     /// The session of a producer that closed and left nothing to take, unless it is `reported`.
@@ -247,7 +268,8 @@ impl<M: Memory> ConsumerCore<M> {
             return None;
         }
         // "closed": everything published comes before the mark, so look once more.
-        (!self.has_message(&self.begin())).then_some(session)
+        let word = self.memory.load_data(self.released.position, COMMIT_LOAD);
+        (word == EMPTY).then_some(session)
     }
 
     /// Copies a record's payload to `out`, exactly as long as the message, and checks the copy.
@@ -310,13 +332,9 @@ impl<M: Memory> ConsumerCore<M> {
         ticket != 0 && self.answer(ticket)
     }
 
-    /// In a durable ring a release frees nothing: who makes the checkpoints wakes the producer.
     #[cold]
     #[inline(never)]
     fn answer(&mut self, ticket: u64) -> bool {
-        if self.geometry.durable {
-            return false;
-        }
         let reached = self.released.position;
         let wake = self.waker.answer(&self.memory, ticket, reached);
         self.choose_way(); // the sleeper may have asked for fences

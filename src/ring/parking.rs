@@ -39,6 +39,10 @@ use crate::position;
 /// In a ticket: the sleeper cannot issue barriers and asks the waker to fence.
 pub(crate) const ASKS_FENCE: u64 = 1 << 63;
 
+/// In a ticket: the sleeper waits for what a checkpoint makes durable, and only who makes the
+/// checkpoints answers it.
+const FOR_DURABLE: u64 = 1 << 62;
+
 /// Low half of a wake word: what the kernel compares.
 pub(crate) const fn futex_value(word: u64) -> u32 {
     let [low, _] = crate::layout::halves(word);
@@ -51,6 +55,8 @@ pub(crate) struct Waker {
     own: Role,
     answered: u64,
     fences: bool,
+    /// Whether this one answers for checkpoints, rather than for what is published or released.
+    for_durable: bool,
 }
 
 impl Waker {
@@ -60,6 +66,17 @@ impl Waker {
             own,
             answered: 0,
             fences,
+            for_durable: false,
+        }
+    }
+
+    /// A waker for checkpoints. Its stores are rare, so each carries a fence of its own.
+    pub(crate) const fn for_checkpoints(own: Role) -> Self {
+        Self {
+            own,
+            answered: 0,
+            fences: true,
+            for_durable: true,
         }
     }
 
@@ -88,7 +105,8 @@ impl Waker {
                 MODE_STORE,
             );
         }
-        if ticket == self.answered {
+        let for_durable = ticket & FOR_DURABLE != 0;
+        if ticket == self.answered || for_durable != self.for_durable {
             return false;
         }
         let wanted = memory.load(word::WANTED.of(self.own.peer()), Order::RELAXED);
@@ -100,7 +118,7 @@ impl Waker {
         true
     }
 
-    /// Steps W2 to W4, after a store that is not on a hot path. `true`: the futex must be woken.
+    /// Steps W2 to W4, after a checkpoint. `true`: the futex must be woken.
     pub(crate) fn tell(&mut self, memory: &impl Memory, reached: u64) -> bool {
         memory.fence(PARK_FULL);
         let ticket = peer_ticket(memory, self.own.peer());
@@ -118,10 +136,9 @@ impl Waker {
     }
 
     fn change_wake_word(&self, memory: &impl Memory) {
-        bump(memory, word::WAKES_SENT.of(self.own));
-        let wake = word::WAKE.of(self.own);
-        let count = futex_value(memory.load(wake, Order::RELAXED)).wrapping_add(1);
-        memory.store(wake, u64::from(count), WAKE_STORE);
+        // Both may be changed by the thread that makes this end's checkpoints, too.
+        memory.increment(word::WAKES_SENT.of(self.own), Order::RELAXED);
+        memory.increment(word::WAKE.of(self.own), WAKE_STORE);
     }
 }
 
@@ -151,6 +168,8 @@ pub(crate) struct Sleeper {
     own: Role,
     ticket: u64,
     asks_fence: bool,
+    /// [`FOR_DURABLE`], or nothing.
+    flag: u64,
 }
 
 impl Sleeper {
@@ -158,9 +177,15 @@ impl Sleeper {
     pub(crate) const fn new(own: Role, session: u64, can_issue_barriers: bool) -> Self {
         Self {
             own,
-            ticket: (session << 32) & !ASKS_FENCE,
+            ticket: (session << 32) & !(ASKS_FENCE | FOR_DURABLE),
             asks_fence: !can_issue_barriers,
+            flag: 0,
         }
+    }
+
+    /// Whether it waits for what a checkpoint makes durable.
+    pub(crate) const fn wait_for_durable(&mut self, wait: bool) {
+        self.flag = if wait { FOR_DURABLE } else { 0 };
     }
 
     /// The word it sleeps on: the peer's wake word.
@@ -200,6 +225,7 @@ impl Sleeper {
 
     fn show_ticket(&self, memory: &impl Memory) {
         let flag = if self.asks_fence { ASKS_FENCE } else { 0 };
-        memory.store(word::PARKED.of(self.own), self.ticket | flag, TICKET_STORE);
+        let ticket = self.ticket | flag | self.flag;
+        memory.store(word::PARKED.of(self.own), ticket, TICKET_STORE);
     }
 }
