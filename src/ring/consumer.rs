@@ -297,7 +297,8 @@ impl<M: Memory> ConsumerCore<M> {
     /// Settles the account: the counters are brought up to the head. Only observers need it.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        self.account.settle(&self.memory, &self.released);
+        self.account
+            .settle(&self.memory, Role::Consumer, &self.released);
     }
 
     /// Whether the producer, whose ticket was loaded after a release, must be woken for it.

@@ -215,7 +215,8 @@ impl<M: Memory> ProducerCore<M> {
     /// Settles the account: the counters are brought up to the tail.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        self.account.settle(&self.memory, &self.published);
+        self.account
+            .settle(&self.memory, Role::Producer, &self.published);
     }
 
     /// The next message asks for room anew.
