@@ -61,6 +61,7 @@ mod attach;
 mod batch;
 mod channel;
 mod checks;
+mod checksum;
 mod consumer;
 mod error;
 mod facts;

@@ -131,7 +131,12 @@ impl<T: Trust> Producer<T> {
     #[inline(never)]
     fn try_send_long(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.end.link.check()?;
-        match self.end.core.send_long(message) {
+        let core = &mut self.end.core;
+        let sent = match core.send_checked(message) {
+            Some(wake) => Ok(wake),
+            None => core.send_long(message),
+        };
+        match sent {
             Ok(false) => Ok(()),
             Ok(true) => {
                 self.end.link.wake_peer();

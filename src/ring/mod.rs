@@ -76,6 +76,7 @@ pub(crate) use parking::{Sleeper, bump};
 pub(crate) use producer::{Pending, ProducerCore, Space};
 pub(crate) use walk::{Walked, walk};
 
+use crate::checksum::Checksum;
 use crate::error::{Corruption, Damage};
 use crate::layout::{Commit, Identity, RecordFault, Role, word};
 use crate::memory::{Memory, Order};
@@ -86,8 +87,8 @@ use crate::position;
 pub(crate) struct Geometry {
     pub(crate) capacity_bytes: u64,
     pub(crate) max_message_bytes: u64,
-    /// CRC-32C of the ring's uuid, where every record's checksum starts; `None` without checksums.
-    checksum_seed: Option<u32>,
+    /// How records are summed; `None` without checksums.
+    checksum: Option<Checksum>,
 }
 
 impl Geometry {
@@ -96,9 +97,9 @@ impl Geometry {
         Self {
             capacity_bytes: identity.shape.capacity_bytes(),
             max_message_bytes: identity.max_message_bytes,
-            checksum_seed: identity
+            checksum: identity
                 .checksummed()
-                .then(|| crc32c::crc32c(&identity.uuid)),
+                .then(|| Checksum::new(&identity.uuid)),
         }
     }
 
@@ -108,20 +109,20 @@ impl Geometry {
         Self {
             capacity_bytes,
             max_message_bytes: capacity_bytes.wrapping_sub(crate::layout::OVERHEAD_BYTES),
-            checksum_seed: checksummed.then_some(7),
+            checksum: checksummed.then(|| Checksum::new(&[7; 16])),
         }
     }
 
     /// Whether records carry checksums.
     #[inline]
     pub(crate) const fn is_checksummed(&self) -> bool {
-        self.checksum_seed.is_some()
+        self.checksum.is_some()
     }
 
     /// Bounds a commit word that was loaded once.
     #[inline]
     fn record(&self, position: u64, word: u64) -> Result<Record, Corruption> {
-        match Commit::decode(word, self.max_message_bytes, self.checksum_seed.is_some()) {
+        match Commit::decode(word, self.max_message_bytes, self.checksum.is_some()) {
             Ok(commit) => Ok(Record::new(position, commit)),
             Err(fault) => Err(self.refused(position, word, fault)),
         }
@@ -145,18 +146,16 @@ impl Geometry {
     /// The checksum of a record with this payload; zero in a ring without checksums.
     #[inline]
     fn checksum_of(&self, position: u64, payload: &[u8]) -> u32 {
-        match self.checksum_seed {
-            None => 0,
-            Some(seed) => record_checksum(seed, position, payload),
-        }
+        self.checksum
+            .map_or(0, |checksum| checksum.of(position, payload))
     }
 
     /// The checksum of a record whose payload lies in the ring already.
     #[inline]
     fn checksum_in_place(&self, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
-        match self.checksum_seed {
+        match self.checksum {
             None => 0,
-            Some(seed) => checksum_in_place(seed, memory, position, bytes),
+            Some(checksum) => checksum_in_place(checksum, memory, position, bytes),
         }
     }
 
@@ -189,26 +188,10 @@ impl Geometry {
     }
 }
 
-/// The checksum of a record: over its position, its length and its payload, from the ring's seed.
-/// Position and length go in so that no record of an earlier lap passes for one of this.
-fn record_checksum(seed: u32, position: u64, payload: &[u8]) -> u32 {
-    let head = checksum_head(position, payload.len());
-    // One call costs more than a short payload does, so a short one is joined to the head.
-    let mut joined = [0; 128];
-    let (front, rest) = joined.split_at_mut(head.len());
-    let Some(place) = rest.get_mut(..payload.len()) else {
-        return crc32c::crc32c_append(crc32c::crc32c_append(seed, &head), payload);
-    };
-    front.copy_from_slice(&head);
-    place.copy_from_slice(payload);
-    let (joined, _) = joined.split_at(head.len().wrapping_add(payload.len()));
-    crc32c::crc32c_append(seed, joined)
-}
-
-/// [`record_checksum`] of a payload that lies in the ring.
+/// The checksum of a payload that lies in the ring.
 #[inline(never)]
-fn checksum_in_place(seed: u32, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
-    let mut sum = crc32c::crc32c_append(seed, &checksum_head(position, bytes as usize));
+fn checksum_in_place(checksum: Checksum, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
+    let mut sum = checksum.head(position, u64::from(bytes));
     let mut at = position::advance(position, crate::layout::COMMIT_BYTES);
     let mut left = bytes as usize;
     let mut chunk = [0_u8; 512];
@@ -220,15 +203,6 @@ fn checksum_in_place(seed: u32, memory: &impl Memory, position: u64, bytes: u32)
         left = left.saturating_sub(part.len());
     }
     sum
-}
-
-/// What the checksum of a record covers before the payload.
-fn checksum_head(position: u64, bytes: usize) -> [u8; 16] {
-    let mut head = [0; 16];
-    let (first, second) = head.split_at_mut(8);
-    first.copy_from_slice(&position.to_le_bytes());
-    second.copy_from_slice(&(bytes as u64).to_le_bytes());
-    head
 }
 
 /// The mark of a clean close: everything this side published or released comes before it.
