@@ -191,8 +191,24 @@ impl<T: Trust> Consumer<T> {
         Some(length)
     }
 
+    /// The same in a ring with checksums.
+    #[inline]
+    fn take_checked(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if !self.end.link.is_usable() {
+            return None;
+        }
+        let (length, wake) = self.end.core.take_checked(buffer)?;
+        if wake {
+            self.end.link.wake_peer();
+        }
+        Some(length)
+    }
+
     #[inline(never)]
     fn try_recv_long(&mut self, buffer: &mut [u8]) -> Result<usize, TryRecvError> {
+        if let Some(length) = self.take_checked(buffer) {
+            return Ok(length);
+        }
         let record = self.front()?;
         let length = self.copy_front(record, buffer)?;
         self.release_one(record);
@@ -287,6 +303,9 @@ impl<T: Trust> Consumer<T> {
         deadline: Option<Instant>,
     ) -> Result<usize, RecvError> {
         loop {
+            if let Some(length) = self.take_checked(buffer) {
+                return Ok(length);
+            }
             self.end.link.check()?;
             match self.end.core.next(&self.end.core.begin()) {
                 Ok(Some(record)) => {

@@ -67,6 +67,7 @@ mod channel;
 mod checkpoint;
 mod checkpoints;
 mod checks;
+mod checksum;
 mod cold;
 mod consumer;
 mod durability;

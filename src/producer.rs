@@ -185,6 +185,13 @@ impl<T: Trust> Producer<T> {
     #[inline(never)]
     fn try_send_long(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.end.link.check()?;
+        let core = &mut self.end.core;
+        if let Some(wake) = core.send_checked(message) {
+            if wake {
+                self.end.link.wake_peer();
+            }
+            return Ok(());
+        }
         self.end.make_ready()?;
         match self.end.core.send_long(message) {
             Ok(wake) => {

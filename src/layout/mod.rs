@@ -303,10 +303,16 @@ pub(crate) mod word {
     impl Slot {
         const fn at(start: u16) -> Self {
             Self {
-                position: Offset::new(start),
-                messages: Offset::new(start.wrapping_add(8)), // start is 8 or 32
-                bytes: Offset::new(start.wrapping_add(16)),
+                position: Offset(start),
+                messages: Offset(start.wrapping_add(8)), // start is 8 or 32
+                bytes: Offset(start.wrapping_add(16)),
             }
+        }
+
+        /// One of the two slots of [`ACCOUNT`], without a choice between six numbers.
+        #[inline]
+        pub(crate) const fn of_account(is_second: bool) -> Self {
+            Self::at(if is_second { 32 } else { 8 })
         }
     }
 
@@ -321,6 +327,7 @@ pub(crate) mod word {
         assert!(ACCOUNT[0].position.bytes() == POSITION.bytes() + 8);
         assert!(ACCOUNT[1].position.bytes() == ACCOUNT[0].bytes.bytes() + 8);
         assert!(ACCOUNT[1].bytes.bytes() + 8 <= 64);
+        assert!(ACCOUNT[0].position.bytes() % 8 == 0);
     };
 }
 

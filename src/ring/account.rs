@@ -102,7 +102,6 @@ impl Progress {
 /// The account of a role that this process holds.
 #[derive(Debug)]
 pub(crate) struct Account {
-    role: Role,
     /// The position settled last.
     settled: u64,
     /// The slot that holds it; the next one goes to the other.
@@ -114,7 +113,6 @@ impl Account {
     pub(super) fn resume(memory: &impl Memory, role: Role) -> Self {
         let (newest, in_second) = newest_slot(memory, role);
         Self {
-            role,
             settled: newest.position,
             in_second,
         }
@@ -128,29 +126,20 @@ impl Account {
 
     /// Stores how far this side has come, unless that is stored already: of two slots with one
     /// position nobody could tell which is the whole one.
-    pub(super) fn settle(&mut self, memory: &impl Memory, progress: &Progress) {
+    #[inline]
+    pub(super) fn settle(&mut self, memory: &impl Memory, role: Role, progress: &Progress) {
         if self.settled == progress.position {
             return;
         }
         self.settled = progress.position;
         self.in_second = !self.in_second;
-        let [first, second] = word::ACCOUNT;
-        if self.in_second {
-            self.overwrite(memory, second, progress);
-        } else {
-            self.overwrite(memory, first, progress);
-        }
-        // "account": whoever reads what is stored from here on, data or slot, sees this position.
-        memory.fence(ACCOUNT_RELEASE);
-    }
-
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "three stores to known places")]
-    fn overwrite(&self, memory: &impl Memory, slot: Slot, progress: &Progress) {
-        let put = |offset: Offset, value, order| memory.store(offset.of(self.role), value, order);
+        let slot = Slot::of_account(self.in_second);
+        let put = |offset: Offset, value, order| memory.store(offset.of(role), value, order);
         put(slot.messages, progress.messages, Order::RELAXED);
         put(slot.bytes, progress.bytes(), Order::RELAXED);
         put(slot.position, progress.position, ACCOUNT_STORE);
+        // "account": whoever reads what is stored from here on, data or slot, sees this position.
+        memory.fence(ACCOUNT_RELEASE);
     }
 }
 

@@ -5,7 +5,7 @@ use super::account::{Account, Progress, STRIDE_BYTES};
 use super::order::{COMMIT_LOAD, DURABLE_LOAD, HEAD_STORE, TAIL_LOAD};
 use super::parking::{Waker, ticket_without_fence};
 use crate::error::{Corruption, Damage};
-use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, padding_bytes, record_bytes, word};
+use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, halves, padding_bytes, record_bytes, word};
 use crate::memory::{LINE_BYTES, Memory, Order, Place};
 use crate::position;
 
@@ -25,6 +25,9 @@ pub(crate) struct ConsumerCore<M> {
     /// Messages shorter than this may go the short way; zero sends all of them the long way, as a
     /// ring with checksums and a release with fences need it.
     short_below_bytes: u64,
+    /// The same for [`Self::take_checked`], in a ring with checksums.
+    checked_below_bytes: u64,
+    /// Whether every message passes by what makes checkpoints.
     always_long: bool,
     /// Whether only what is durable is delivered.
     durable_only: bool,
@@ -108,6 +111,7 @@ impl<M: Memory> ConsumerCore<M> {
             geometry,
             released,
             short_below_bytes: 0,
+            checked_below_bytes: 0,
             always_long: false,
             durable_only: false,
             waker: Waker::new(Role::Consumer, fences),
@@ -117,16 +121,14 @@ impl<M: Memory> ConsumerCore<M> {
     }
 
     fn choose_way(&mut self) {
-        let short_way = !self.waker.fences()
-            && !self.geometry.is_checksummed()
-            && !self.always_long
-            && !self.durable_only;
-        let longest = self.geometry.max_message_bytes;
-        self.short_below_bytes = if short_way {
-            longest.wrapping_add(1)
-        } else {
-            0
-        };
+        let below = self.geometry.max_message_bytes.wrapping_add(1);
+        let long = self.waker.fences() || self.always_long || self.durable_only;
+        (self.short_below_bytes, self.checked_below_bytes) =
+            match (long, self.geometry.is_checksummed()) {
+                (true, _) => (0, 0),
+                (false, false) => (below, 0),
+                (false, true) => (0, below),
+            };
     }
 
     /// Copies the next message to the start of `buffer` and releases it, the short way: no
@@ -161,6 +163,24 @@ impl<M: Memory> ConsumerCore<M> {
         let length = usize::try_from(message_bytes).ok()?;
         place.read(buffer.get_mut(..length)?);
         Some(self.finish_short(start, length))
+    }
+
+    /// The same in a ring with checksums. `None` also when the copy does not match its checksum.
+    #[inline]
+    pub(crate) fn take_checked(&mut self, buffer: &mut [u8]) -> Option<(usize, bool)> {
+        let start = self.released.position;
+        let place = self.memory.place(start);
+        let [stored, checksum] = halves(place.load(COMMIT_LOAD));
+        let message_bytes = stored.wrapping_sub(1); // an empty word becomes the largest number
+        if u64::from(message_bytes) >= self.checked_below_bytes {
+            return None;
+        }
+        let out = buffer.get_mut(..message_bytes as usize)?;
+        place.read(out);
+        if self.geometry.checksum_of(start, out) != checksum {
+            return None;
+        }
+        Some(self.finish_short(start, message_bytes as usize))
     }
 
     /// Releases the message of this length at the head, which was copied.
@@ -322,7 +342,8 @@ impl<M: Memory> ConsumerCore<M> {
     /// Settles the account: the counters are brought up to the head. Only observers need it.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        self.account.settle(&self.memory, &self.released);
+        self.account
+            .settle(&self.memory, Role::Consumer, &self.released);
     }
 
     /// Whether the producer, whose ticket was loaded after a release, must be woken for it.

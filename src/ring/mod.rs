@@ -79,6 +79,7 @@ pub(crate) use parking::{Sleeper, Waker, bump};
 pub(crate) use producer::{Pending, ProducerCore, Space};
 pub(crate) use walk::{Walked, next_proven, walk};
 
+use crate::checksum::Checksum;
 use crate::error::{Corruption, Damage};
 use crate::layout::{Commit, Identity, RecordFault, Role, word};
 use crate::memory::{Memory, Order};
@@ -91,26 +92,27 @@ pub(crate) struct Geometry {
     pub(crate) max_message_bytes: u64,
     /// Whether space is free only once a checkpoint of the consumer has passed it.
     pub(crate) durable: bool,
-    /// CRC-32C of the ring's uuid, where every checksum starts.
+    /// CRC-32C of the ring's uuid, where the checksums of slots start.
     seed: u32,
-    /// The same for records; `None` if they have no checksums.
-    checksum_seed: Option<u32>,
+    /// How records are summed; `None` without checksums.
+    checksum: Option<Checksum>,
 }
 
 impl Geometry {
     /// Takes the numbers from a checked header.
     pub(crate) fn new(identity: &Identity) -> Self {
-        let seed = crc32c::crc32c(&identity.uuid);
         Self {
             capacity_bytes: identity.shape.capacity_bytes(),
             max_message_bytes: identity.max_message_bytes,
             durable: identity.durable(),
-            seed,
-            checksum_seed: identity.checksummed().then_some(seed),
+            seed: crc32c::crc32c(&identity.uuid),
+            checksum: identity
+                .checksummed()
+                .then(|| Checksum::new(&identity.uuid)),
         }
     }
 
-    /// Where every checksum in this ring starts.
+    /// Where the checksums of this ring's slots start.
     pub(crate) const fn seed(&self) -> u32 {
         self.seed
     }
@@ -118,13 +120,12 @@ impl Geometry {
     /// The geometry of a simulated ring: durable, and as small as its tests want it.
     #[cfg(feature = "simulator")]
     pub(crate) fn simulated(capacity_bytes: u64, checksummed: bool, uuid: &[u8; 16]) -> Self {
-        let seed = crc32c::crc32c(uuid);
         Self {
             capacity_bytes,
             max_message_bytes: capacity_bytes.wrapping_sub(crate::layout::OVERHEAD_BYTES),
             durable: true,
-            seed,
-            checksum_seed: checksummed.then_some(seed),
+            seed: crc32c::crc32c(uuid),
+            checksum: checksummed.then(|| Checksum::new(uuid)),
         }
     }
 
@@ -136,20 +137,20 @@ impl Geometry {
             max_message_bytes: capacity_bytes.wrapping_sub(crate::layout::OVERHEAD_BYTES),
             durable: false,
             seed: 7,
-            checksum_seed: checksummed.then_some(7),
+            checksum: checksummed.then(|| Checksum::new(&[7; 16])),
         }
     }
 
     /// Whether records carry checksums.
     #[inline]
     pub(crate) const fn is_checksummed(&self) -> bool {
-        self.checksum_seed.is_some()
+        self.checksum.is_some()
     }
 
     /// Bounds a commit word that was loaded once.
     #[inline]
     fn record(&self, position: u64, word: u64) -> Result<Record, Corruption> {
-        match Commit::decode(word, self.max_message_bytes, self.checksum_seed.is_some()) {
+        match Commit::decode(word, self.max_message_bytes, self.checksum.is_some()) {
             Ok(commit) => Ok(Record::new(position, commit)),
             Err(fault) => Err(self.refused(position, word, fault)),
         }
@@ -173,18 +174,16 @@ impl Geometry {
     /// The checksum of a record with this payload; zero in a ring without checksums.
     #[inline]
     fn checksum_of(&self, position: u64, payload: &[u8]) -> u32 {
-        match self.checksum_seed {
-            None => 0,
-            Some(seed) => record_checksum(seed, position, payload),
-        }
+        self.checksum
+            .map_or(0, |checksum| checksum.of(position, payload))
     }
 
     /// The checksum of a record whose payload lies in the ring already.
     #[inline]
     fn checksum_in_place(&self, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
-        match self.checksum_seed {
+        match self.checksum {
             None => 0,
-            Some(seed) => checksum_in_place(seed, memory, position, bytes),
+            Some(checksum) => checksum_in_place(checksum, memory, position, bytes),
         }
     }
 
@@ -217,26 +216,10 @@ impl Geometry {
     }
 }
 
-/// The checksum of a record: over its position, its length and its payload, from the ring's seed.
-/// Position and length go in so that no record of an earlier lap passes for one of this.
-fn record_checksum(seed: u32, position: u64, payload: &[u8]) -> u32 {
-    let head = checksum_head(position, payload.len());
-    // One call costs more than a short payload does, so a short one is joined to the head.
-    let mut joined = [0; 128];
-    let (front, rest) = joined.split_at_mut(head.len());
-    let Some(place) = rest.get_mut(..payload.len()) else {
-        return crc32c::crc32c_append(crc32c::crc32c_append(seed, &head), payload);
-    };
-    front.copy_from_slice(&head);
-    place.copy_from_slice(payload);
-    let (joined, _) = joined.split_at(head.len().wrapping_add(payload.len()));
-    crc32c::crc32c_append(seed, joined)
-}
-
-/// [`record_checksum`] of a payload that lies in the ring.
+/// The checksum of a payload that lies in the ring.
 #[inline(never)]
-fn checksum_in_place(seed: u32, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
-    let mut sum = crc32c::crc32c_append(seed, &checksum_head(position, bytes as usize));
+fn checksum_in_place(checksum: Checksum, memory: &impl Memory, position: u64, bytes: u32) -> u32 {
+    let mut sum = checksum.head(position, u64::from(bytes));
     let mut at = position::advance(position, crate::layout::COMMIT_BYTES);
     let mut left = bytes as usize;
     let mut chunk = [0_u8; 512];
@@ -248,15 +231,6 @@ fn checksum_in_place(seed: u32, memory: &impl Memory, position: u64, bytes: u32)
         left = left.saturating_sub(part.len());
     }
     sum
-}
-
-/// What the checksum of a record covers before the payload.
-fn checksum_head(position: u64, bytes: usize) -> [u8; 16] {
-    let mut head = [0; 16];
-    let (first, second) = head.split_at_mut(8);
-    first.copy_from_slice(&position.to_le_bytes());
-    second.copy_from_slice(&(bytes as u64).to_le_bytes());
-    head
 }
 
 /// The mark of a clean close: everything this side published or released comes before it.

@@ -26,6 +26,8 @@ pub(crate) struct ProducerCore<M> {
     stride_bytes: u64,
     /// Bytes that messages may still take the short way before [`Self::grant`] is asked again.
     room: u64,
+    /// The same in a ring with checksums, for [`Self::send_checked`].
+    checked_room: u64,
     /// Whether the consumer was behind when its head was looked at last.
     streams: bool,
     /// How far cache lines were asked for.
@@ -99,6 +101,7 @@ impl<M: Memory> ProducerCore<M> {
             published,
             head,
             room: 0,
+            checked_room: 0,
             streams: false,
             asked: published.position,
             reach: published.position,
@@ -151,11 +154,34 @@ impl<M: Memory> ProducerCore<M> {
         Some(self.wake_due(ticket))
     }
 
-    /// Publishes one message, the short way if that is open. `true`: the consumer sleeps and must
-    /// be woken.
+    /// The same in a ring with checksums.
+    #[inline]
+    pub(crate) fn send_checked(&mut self, message: &[u8]) -> Option<bool> {
+        let message_bytes = message.len() as u64;
+        let record = record_bytes(message_bytes);
+        let needed = position::advance(record, COMMIT_BYTES);
+        if needed > self.checked_room {
+            self.checked_room = self.stride_for(message_bytes, true)?;
+        }
+        let start = self.published.position;
+        let checksum = self.geometry.checksum_of(start, message);
+        let commit = Commit::plain(message_bytes) | u64::from(checksum) << 32; // the room bounds it
+        self.memory
+            .place(start)
+            .write(message, commit, COMMIT_STORE);
+        self.checked_room = self.checked_room.wrapping_sub(record);
+        let end = position::advance(start, record);
+        self.reach(end, 1, padding_bytes(message_bytes));
+        let ticket = ticket_without_fence(&self.memory, Role::Consumer);
+        Some(self.wake_due(ticket))
+    }
+
+    /// Publishes one message, a short way if one is open. `true`: the consumer sleeps and must be
+    /// woken.
     #[cfg(test)]
     pub(crate) fn send(&mut self, message: &[u8]) -> Result<bool, TrySendError> {
-        match self.send_short(message) {
+        let short = self.send_short(message);
+        match short.or_else(|| self.send_checked(message)) {
             Some(wake) => Ok(wake),
             None => self.send_long(message),
         }
@@ -169,17 +195,25 @@ impl<M: Memory> ProducerCore<M> {
     }
 
     /// Lets messages take the short way for another stride, the next of which has `message_bytes`.
-    /// `false`: it is too long, there is no room as far as is known, or the ring has checksums, or a
-    /// publish needs a fence.
+    #[inline(never)]
+    fn grant(&mut self, message_bytes: u64) -> bool {
+        let room = self.stride_for(message_bytes, false);
+        self.room = room.unwrap_or(self.room);
+        room.is_some()
+    }
+
+    /// Room for a stride, the next message of which has `message_bytes`, in a ring with checksums
+    /// or one without. `None`: it is too long, there is no room as far as is known, the ring is not
+    /// such a one, or a publish needs a fence.
     ///
     /// A message that is too long must not fit the room that others have left: see
     /// [`Self::stride_bytes`]. A message that needs more room than a stride leaves none for others.
-    #[inline(never)]
-    fn grant(&mut self, message_bytes: u64) -> bool {
+    #[inline]
+    fn stride_for(&mut self, message_bytes: u64, checked: bool) -> Option<u64> {
         let longest = self.geometry.max_message_bytes;
-        let short_way = !self.waker.fences() && !self.geometry.is_checksummed();
+        let short_way = !self.waker.fences() && self.geometry.is_checksummed() == checked;
         if !short_way || message_bytes > longest || self.is_barred() {
-            return false;
+            return None;
         }
         let start = self.published.position;
         let free = self
@@ -188,12 +222,11 @@ impl<M: Memory> ProducerCore<M> {
             .saturating_sub(position::distance(self.head, start));
         let needed = position::advance(record_bytes(message_bytes), COMMIT_BYTES);
         if needed > free {
-            return false;
+            return None;
         }
         self.settle(); // before anything is written there
-        self.room = free.min(needed.max(self.stride_bytes));
         self.look_ahead(start);
-        true
+        Some(free.min(needed.max(self.stride_bytes)))
     }
 
     /// In a stream, asks for the cache lines of the stride after the next one, which the consumer
@@ -225,12 +258,13 @@ impl<M: Memory> ProducerCore<M> {
     /// Settles the account: the counters are brought up to the tail.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        self.account.settle(&self.memory, &self.published);
+        self.account
+            .settle(&self.memory, Role::Producer, &self.published);
     }
 
     /// The next message asks for room anew.
     const fn recall_room(&mut self) {
-        self.room = 0;
+        (self.room, self.checked_room) = (0, 0);
     }
 
     /// Starts a run at the tail.

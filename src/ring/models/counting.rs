@@ -59,12 +59,12 @@ fn slot(weak: Weak) -> &'static str {
     let mut account = Account::resume(&model, Role::Producer);
     let mut progress = Progress::default();
     progress.advance(8, 1, 0);
-    account.settle(&model, &progress);
+    account.settle(&model, Role::Producer, &progress);
     let watched = model.clone();
     let writer = loom::thread::spawn(move || {
         for end in [16, 24] {
             progress.advance(end, 1, 0);
-            account.settle(&model, &progress);
+            account.settle(&model, Role::Producer, &progress);
         }
     });
     let read = read_account(&watched, Role::Producer);
