@@ -161,6 +161,20 @@ fn blank(bytes: &mut [u8]) {
         let start = DATA + usize::try_from(position(number) % 4096).unwrap();
         clear(start + 4, start + 8);
     }
+    for page in [PAGE, 2 * PAGE] {
+        keep_later_account(&mut bytes[page + 8..page + 56]);
+    }
+}
+
+/// Moves the slot of an account that counts to the front and forgets the other one: when an account
+/// is brought up to date, and so in which slot it ends, is not part of the format.
+fn keep_later_account(slots: &mut [u8]) {
+    let position = |slot: &[u8]| u64::from_le_bytes(slot[..8].try_into().unwrap());
+    let (first, second) = slots.split_at_mut(24);
+    if position(second) > position(first) {
+        first.copy_from_slice(second);
+    }
+    second.fill(0);
 }
 
 /// The same ring without what it says of the machine and the process that made it, as if it had
