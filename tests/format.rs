@@ -153,7 +153,6 @@ fn blank(bytes: &mut [u8]) {
     clear(128, 152); // device, inode, creation time
     clear(252, 256);
     for page in [PAGE, 2 * PAGE] {
-        clear(page + 8, page + 56); // account: how often a side settles is its own affair
         clear(page + 552, page + 560); // fence mode: what the kernel allows
         clear(page + 560, page + 624); // boot, pid, start, time, user, program
     }
