@@ -96,8 +96,10 @@ pub(crate) fn survey(memory: &impl DurableMemory, geometry: &Geometry) -> Result
 fn dropped(geometry: &Geometry, seen: &Progress, tail: &Progress) -> u64 {
     let last = position::advance(tail.position, geometry.capacity_bytes);
     if position::is_between(tail.position, seen.position, last) {
-        let count = seen.messages.wrapping_sub(tail.messages);
-        count.min(geometry.capacity_bytes / ALIGN_BYTES) // no record is shorter
+        // A recovery that died may have stored the position and not yet the counts.
+        let count = seen.messages.saturating_sub(tail.messages);
+        let beyond = position::distance(tail.position, seen.position);
+        count.min(beyond / ALIGN_BYTES) // no record is shorter
     } else {
         0
     }
