@@ -113,9 +113,11 @@ pub(crate) fn storm_of_signals(period_us: i64) {
     assert_eq!(outcome, 0);
 }
 
-/// Forks. Only for a process with one thread, which an agent is.
+/// Forks. Only for a process with one thread, which an agent is, or whose other threads wait in the
+/// library.
 pub(crate) fn fork() -> Option<Pid> {
-    // SAFETY: this process has one thread, so the child finds no lock held by another.
+    // SAFETY: other threads wait and hold no lock that the child could want; the allocator's own are
+    // put right by the C library.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork");
     Pid::from_raw(pid)

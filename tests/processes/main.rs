@@ -15,6 +15,7 @@ mod agent;
 mod backings;
 mod death;
 mod driver;
+mod durable;
 mod kernel;
 mod message;
 mod oracle;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             "agent" => agent::main(&words[1..]),
             "step" => step::child(&words[1..]),
             "storm" => storm::child(&words[1..]),
+            "durable" => durable::child(&words[1..]),
             "quiet" => quiet::child(&words[1..]),
             other => panic!("no such role: {other}"),
         }
@@ -54,5 +56,6 @@ fn main() -> ExitCode {
     races::add(&mut trials);
     step::add(&mut trials);
     storm::add(&mut trials);
+    durable::add(&mut trials);
     libtest_mimic::run(&arguments, trials).exit_code()
 }

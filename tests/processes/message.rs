@@ -48,6 +48,21 @@ pub(crate) fn numbered(number: u64, max: usize, out: &mut Vec<u8>) {
     out[..8].copy_from_slice(&number.to_le_bytes());
 }
 
+/// Makes message number `number` of an incarnation: it begins with both, and has 16 to `max` bytes.
+pub(crate) fn incarnate(number: u64, incarnation: u64, max: usize, out: &mut Vec<u8>) {
+    let mut random = Random::new(number ^ incarnation << 40 ^ 0xC01D);
+    let length = random.below_len(max - 15) + 16;
+    fill(&mut random, length, out);
+    out[..8].copy_from_slice(&number.to_le_bytes());
+    out[8..16].copy_from_slice(&incarnation.to_le_bytes());
+}
+
+/// The number and the incarnation that a message of [`incarnate`] begins with.
+pub(crate) fn incarnation_of(message: &[u8]) -> Option<(u64, u64)> {
+    let incarnation = message.get(8..16)?.try_into().ok()?;
+    Some((number_of(message)?, u64::from_le_bytes(incarnation)))
+}
+
 /// The number that a message of [`numbered`] begins with.
 pub(crate) fn number_of(message: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(message.get(..8)?.try_into().ok()?))

@@ -14,6 +14,11 @@ use memmap2::{MmapOptions, MmapRaw};
 
 const PAGE: usize = 4096;
 
+/// Incarnations of a ring that have a word in the table behind the page.
+const INCARNATIONS: usize = 1 << 16;
+
+const BYTES: usize = PAGE + 8 * INCARNATIONS;
+
 /// Words by name. Each has one writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Word {
@@ -33,6 +38,22 @@ pub(crate) enum Word {
     Stop,
     /// Whose turn it is, where two processes take turns.
     Turn,
+    /// Producer: messages below this are covered by a checkpoint that has returned.
+    SentDurably,
+    /// Producer: the incarnation of the ring that it knows of.
+    ProducerIncarnation,
+    /// Producer: checkpoints.
+    ProducerCheckpoints,
+    /// Producer: attaches behind a cold recovery, and the messages that those recoveries dropped.
+    Cold,
+    Dropped,
+    /// Consumer: messages below this are never to come again.
+    ReleasedDurably,
+    /// Consumer: the incarnation of the ring that it knows of.
+    ConsumerIncarnation,
+    /// Consumer: checkpoints, and messages checked.
+    ConsumerCheckpoints,
+    Checked,
 }
 
 #[derive(Debug)]
@@ -50,20 +71,39 @@ impl Oracle {
             .truncate(false)
             .open(path)
             .unwrap();
-        file.set_len(PAGE as u64).unwrap();
-        let map = MmapOptions::new().len(PAGE).map_raw(&file).unwrap();
+        file.set_len(BYTES as u64).unwrap();
+        let map = MmapOptions::new().len(BYTES).map_raw(&file).unwrap();
         Self { map }
     }
 
     fn word(&self, word: Word) -> &AtomicU64 {
-        // Words lie 128 bytes apart.
-        let start = self.map.as_mut_ptr().wrapping_add(word as usize * 128);
+        self.word_at(word as usize * 128) // the named ones lie 128 bytes apart
+    }
+
+    /// Producer: the first message of an incarnation. What comes before it is of earlier ones.
+    pub(crate) fn first_of(&self, incarnation: u64) -> u64 {
+        self.start_word(incarnation).load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_first_of(&self, incarnation: u64, number: u64) {
+        self.start_word(incarnation).store(number, Ordering::SeqCst);
+    }
+
+    fn start_word(&self, incarnation: u64) -> &AtomicU64 {
+        let index = usize::try_from(incarnation).unwrap();
+        assert!(index < INCARNATIONS);
+        self.word_at(PAGE + 8 * index)
+    }
+
+    fn word_at(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset % 8 == 0 && offset < BYTES);
+        let start = self.map.as_mut_ptr().wrapping_add(offset);
         #[expect(
             clippy::cast_ptr_alignment,
-            reason = "a mapping is page-aligned, and 8 divides 128"
+            reason = "a mapping is page-aligned, and 8 divides the offset"
         )]
         let start = start.cast::<u64>();
-        // SAFETY: inside the page that the map keeps, aligned, and only ever used as an atomic.
+        // SAFETY: inside what the map keeps, aligned, and only ever used as an atomic.
         unsafe { AtomicU64::from_ptr(start) }
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
     }
 }
 
-fn from_env(name: &str) -> Option<u64> {
+pub(crate) fn from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()
@@ -63,22 +63,30 @@ fn from_env(name: &str) -> Option<u64> {
     )
 }
 
-/// One side of the storm, and how to start it again.
-struct Side {
+/// One side of a storm, and how to start it again.
+pub(crate) struct Side {
+    program: &'static str,
     name: &'static str,
     sessions: Word,
     place: String,
     oracle: PathBuf,
     running: Option<Child>,
     started: u64,
-    kills: u64,
+    pub(crate) kills: u64,
     /// Kills that came after the attach, so in the middle of work.
-    kills_at_work: u64,
+    pub(crate) kills_at_work: u64,
 }
 
 impl Side {
-    fn new(name: &'static str, sessions: Word, place: &str, oracle: &Path) -> Self {
+    /// A side that is to run as `program`.
+    pub(crate) fn new(
+        (program, name): (&'static str, &'static str),
+        sessions: Word,
+        place: &str,
+        oracle: &Path,
+    ) -> Self {
         Self {
+            program,
             name,
             sessions,
             place: place.to_owned(),
@@ -90,20 +98,21 @@ impl Side {
         }
     }
 
-    fn start(&mut self, seed: u64) {
+    pub(crate) fn start(&mut self, seed: u64) {
         let Self {
+            program,
             name,
             place,
             oracle,
             ..
         } = self;
-        let role = format!("storm {name} {place} {} {seed}", oracle.display());
+        let role = format!("{program} {name} {place} {} {seed}", oracle.display());
         self.running = Some(myself(&role).spawn().unwrap());
         self.started += 1;
     }
 
     /// Waits until the process that runs now has taken its role.
-    fn await_attach(&mut self, oracle: &Oracle, before: u64) {
+    pub(crate) fn await_attach(&mut self, oracle: &Oracle, before: u64) {
         let end = Instant::now() + Duration::from_secs(60);
         while oracle.get(self.sessions) == before {
             let ended = self.running.as_mut().unwrap().try_wait().unwrap();
@@ -128,7 +137,7 @@ impl Side {
         self.kills_at_work += u64::from(oracle.get(self.sessions) > sessions_before);
     }
 
-    fn finish(&mut self) -> ExitStatus {
+    pub(crate) fn finish(&mut self) -> ExitStatus {
         self.running.take().unwrap().wait().unwrap()
     }
 }
@@ -164,15 +173,15 @@ fn storm(index: u64, backing: &str, checksum: bool) {
     let path = directory.path().join("oracle");
     let oracle = Oracle::open(&path);
     let mut sides = [
-        Side::new("producer", Word::ProducerSessions, &place, &path),
-        Side::new("consumer", Word::ConsumerSessions, &place, &path),
+        Side::new(("storm", "producer"), Word::ProducerSessions, &place, &path),
+        Side::new(("storm", "consumer"), Word::ConsumerSessions, &place, &path),
     ];
     for side in &mut sides {
         side.start(random.next());
         side.await_attach(&oracle, 0);
     }
     while sides.iter().map(|side| side.kills).sum::<u64>() < wanted {
-        round(&mut sides, &oracle, &mut random);
+        round(&mut sides, (2, 1_500_000), &oracle, &mut random);
     }
     let [tx, rx] = &mut sides;
     oracle.set(Word::Stop, 1);
@@ -209,18 +218,23 @@ fn place(backing: &str, directory: &TempDir) -> String {
     }
 }
 
-/// Kills one side or both at a random instant and starts them again.
-fn round(sides: &mut [Side; 2], oracle: &Oracle, random: &mut Random) {
+/// Kills one side, or `both` times of eight both, at a random instant, and starts them again.
+pub(crate) fn round(
+    sides: &mut [Side; 2],
+    (both, longest_ns): (u64, u64),
+    oracle: &Oracle,
+    random: &mut Random,
+) {
     let victims = match random.below(8) {
-        0..3 => 0..1,
-        3..6 => 1..2,
-        _ => 0..2,
+        which if which < both => 0..2,
+        which if which % 2 == 0 => 0..1,
+        _ => 1..2,
     };
     // Sometimes the successor is killed while it attaches, before it says that it has.
     let at_once = random.below(6) == 0;
     let mut before = [0; 2];
     for _ in 0..=u64::from(at_once) {
-        std::thread::sleep(Duration::from_nanos(random.below(1_500_000)));
+        std::thread::sleep(Duration::from_nanos(random.below(longest_ns)));
         for index in victims.clone() {
             let side = &mut sides[index];
             side.kill(oracle, before[index]);
@@ -251,7 +265,7 @@ pub(crate) fn child(words: &[&str]) {
 }
 
 /// Now and then parks at once, so that kills also meet sleepers.
-fn some_wait(random: &mut Random) -> Wait {
+pub(crate) fn some_wait(random: &mut Random) -> Wait {
     match random.below(3) {
         0 => Wait::SpinThenPark {
             spin: Duration::ZERO,
