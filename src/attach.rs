@@ -134,7 +134,7 @@ impl Ring {
     ) -> Result<Producer, OpenError> {
         let attach = self.begin(Role::Producer, mapping)?;
         let geometry = Geometry::new(&self.identity);
-        let recovered = recovery::producer(&attach.mapped, &geometry, attach.peer_is_live);
+        let recovered = recovery::producer(&attach.mapped, &geometry, attach.trusts_backlog());
         let resumed = recovered.map_err(|what| self.corrupt(what))?;
         let free = self.free_from(&attach, &geometry, &resumed)?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
@@ -154,7 +154,7 @@ impl Ring {
     ) -> Result<Consumer, OpenError> {
         let attach = self.begin(Role::Consumer, mapping)?;
         let geometry = Geometry::new(&self.identity);
-        let recovered = recovery::consumer(&attach.mapped, &geometry, attach.peer_is_live);
+        let recovered = recovery::consumer(&attach.mapped, &geometry, attach.trusts_backlog());
         let resumed = recovered.map_err(|what| self.corrupt(what))?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
         let mut core = ConsumerCore::new(mapped, geometry, resumed.own, fences);

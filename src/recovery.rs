@@ -110,7 +110,7 @@ pub(crate) struct Resumed {
 pub(crate) fn producer(
     memory: &impl Memory,
     geometry: &Geometry,
-    peer_is_live: bool,
+    trusts_backlog: bool,
 ) -> Result<Resumed, Corruption> {
     // The head first: it only grows, and it never passes what the walk below finds.
     let head = read_position(memory, Role::Consumer, HEAD_LOAD);
@@ -129,7 +129,7 @@ pub(crate) fn producer(
     if position::distance(head, end.position) > room {
         return Err(damage(Damage::Head, end.position, end.position, head));
     }
-    let kept_messages = if peer_is_live {
+    let kept_messages = if trusts_backlog {
         let taken = read_account(memory, Role::Consumer).messages;
         end.messages.saturating_sub(taken)
     } else {
@@ -147,12 +147,12 @@ pub(crate) fn producer(
 pub(crate) fn consumer(
     memory: &impl Memory,
     geometry: &Geometry,
-    peer_is_live: bool,
+    trusts_backlog: bool,
 ) -> Result<Resumed, Corruption> {
     let head = read_position(memory, Role::Consumer, HEAD_LOAD);
     let tail = read_position(memory, Role::Producer, TAIL_LOAD);
     check_pair(geometry, head, tail)?;
-    let waiting = if peer_is_live {
+    let waiting = if trusts_backlog {
         None
     } else {
         Some(check_backlog(memory, geometry, head, tail)?)

@@ -54,7 +54,7 @@ impl Ring {
         }
         let attach = self.begin(Role::Producer, None)?;
         let geometry = Geometry::new(&self.identity);
-        let recovered = recovery::producer(&attach.mapped, &geometry, attach.peer_is_live);
+        let recovered = recovery::producer(&attach.mapped, &geometry, attach.trusts_backlog());
         let resumed = recovered.map_err(|what| self.corrupt(what))?;
         Ok(Self::report(&attach, &geometry, &resumed))
     }
@@ -239,6 +239,14 @@ impl Ring {
                 .cold
                 .map_or(0, |found| found.possibly_acknowledged_bytes),
         }
+    }
+}
+
+impl Attach {
+    /// Whether what waits between head and tail is known to be sound: its producer is there, or a
+    /// cold recovery has walked all of it under this very lock.
+    pub(super) const fn trusts_backlog(&self) -> bool {
+        self.peer_is_live || self.cold.is_some()
     }
 }
 
