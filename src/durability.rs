@@ -173,7 +173,7 @@ impl Desk {
         let outcome = match request {
             Request::Make(reached, form) => {
                 self.since.restart(reached, Instant::now());
-                self.worker.make(&self.memory, reached, form)
+                self.make(reached, form)
             }
             Request::Sync(extent) => {
                 let checkpointer = &mut self.worker.checkpointer;
@@ -183,6 +183,19 @@ impl Desk {
         };
         // Whoever asked waits for this; if it is gone, so is the end.
         let _gone = self.outbox.send(outcome);
+    }
+
+    /// A checkpoint beside the hot thread.
+    ///
+    /// To write a page back the kernel makes it read-only first, and interrupts every processor that
+    /// runs this program once for each page. The producer will not store there for a lap, so its
+    /// pages are let go before, all at once: one interrupt for all of them.
+    fn make(&mut self, reached: Progress, form: CheckpointForm) -> Result<Durable, Fault> {
+        if self.worker.role == Role::Producer {
+            let from = self.worker.checkpointer.durable().position;
+            self.memory.mapping().let_go(from, reached.position);
+        }
+        self.worker.make(&self.memory, reached, form)
     }
 
     /// Looks how far the hot thread has come, and makes a checkpoint when one is due.
@@ -196,7 +209,7 @@ impl Desk {
             return;
         }
         let form = default_form(&self.worker.geometry);
-        let outcome = self.worker.make(&self.memory, reached, form);
+        let outcome = self.make(reached, form);
         self.since.restart(reached, Instant::now());
         let _gone = self.reporter.send(outcome);
     }

@@ -111,6 +111,34 @@ impl Mapping {
         outcome.map_err(Errno::raw_os_error)
     }
 
+    /// Takes the whole pages of the data between two positions, at most a capacity apart, out of
+    /// this mapping. What was stored stays in the page cache, dirty if it was; who comes back there
+    /// faults the page in again. Only saves time, so a refusal (locked memory) is none.
+    pub(crate) fn let_go(&self, from: u64, to: u64) {
+        let capacity = self.shape.capacity_bytes();
+        let page = super::kernel_page_bytes();
+        let mask = capacity.wrapping_sub(1);
+        let (first, last) = (from & page.wrapping_neg(), to & page.wrapping_neg());
+        let length = last.wrapping_sub(first);
+        if !self.token().is_owner() || length > capacity {
+            return;
+        }
+        let start = first & mask;
+        // Round the end both copies may be mapped: the first runs on into the second.
+        let round = start.wrapping_add(length).saturating_sub(capacity);
+        for (at, length) in [(start, length), (0, round)] {
+            if length == 0 {
+                continue;
+            }
+            let address = self.at(self.shape.header_bytes().wrapping_add(at)).cast();
+            let advice = rustix::mm::Advice::LinuxDontNeed;
+            // SAFETY: whole pages of the data, which this value keeps mapped, in both copies. They
+            // are a shared mapping of a file or segment: dropping its pages from the page table
+            // changes no byte, and addresses stay valid.
+            let _outcome = unsafe { rustix::mm::madvise(address, to_usize(length), advice) };
+        }
+    }
+
     /// Passes header and data, once, to `msync`. What that means depends on the backing.
     pub(crate) fn flush(&self, flags: MsyncFlags) -> io::Result<()> {
         let length = to_usize(self.shape.total_bytes());

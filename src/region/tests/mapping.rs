@@ -39,6 +39,45 @@ fn every_backing_is_mirrored() {
     }
 }
 
+/// Goal: letting pages go changes no byte, on every backing, for ranges that end inside pages, reach
+/// round the end, cover everything, nothing, or more than there is; and the bytes can be changed
+/// again. Method: a mark at the start and end of every page, looked at from two mappings.
+#[test]
+fn letting_go_changes_no_byte() {
+    let rings = Rings::make();
+    assert_eq!(rings.objects.len(), 5);
+    for object in &rings.objects {
+        let shape = plan().shape;
+        let map = |access| object.map(shape, access, MapExtras::default()).unwrap();
+        let (one, two) = (map(Access::Pair), map(Access::Observe));
+        let ends = (0..CAPACITY / 4096).flat_map(|page| [page * 4096, page * 4096 + 4088]);
+        let ends: Vec<u64> = ends.collect();
+        let ranges = [
+            (0, 0),
+            (100 * 8, 4096 * 2 + 8),
+            (CAPACITY - 4096, CAPACITY + 4096),
+            (CAPACITY * 7 - 8, CAPACITY * 7 + 8),
+            (8, CAPACITY),
+            (CAPACITY / 2, CAPACITY / 2 + CAPACITY),
+            (0, CAPACITY * 5),
+            (u64::MAX - 4095, 4096),
+        ];
+        for (round, (from, to)) in (1..).zip(ranges) {
+            for end in &ends {
+                let copy = if end % 4096 == 0 { 0 } else { CAPACITY };
+                poke(one.address(shape.header_bytes() + copy + end), round + end);
+            }
+            one.let_go(from, to);
+            for (end, mapping) in ends.iter().flat_map(|end| [(end, &one), (end, &two)]) {
+                let first = mapping.data().wrapping_add(to_usize(*end));
+                let again = first.wrapping_add(to_usize(CAPACITY));
+                let found = [peek(first), peek(again)];
+                assert_eq!(found, [round + end; 2], "{} {from} {to}", object.name());
+            }
+        }
+    }
+}
+
 /// Goal: the bytes just outside are guarded on both sides, on every backing.
 #[test]
 fn every_backing_is_guarded() {
