@@ -4,13 +4,19 @@
 //! output, their exit codes and the rings they leave. Whatever has to be true first is waited for
 //! as a condition. `cargo test` builds the programs; `cargo test --test examples` alone does not.
 
+#[cfg(test)]
+#[path = "examples/support.rs"]
+mod support;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
 use ringduct::{Location, Options, PeerState};
 use rustix::process::Signal;
-use support::{Folder, Named, input, run, start, until, ways};
+use support::{
+    Folder, Named, input, mounts, no_disk, no_loop_device, run, skip, start, until, ways,
+};
 
 /// Goal: the examples that need nothing run, say what they promise, and say nothing else on
 /// standard error. Method: each once.
@@ -33,7 +39,7 @@ fn small_examples_say_what_they_promise() {
 /// each example that takes arguments.
 #[test]
 fn help_and_wrong_arguments() {
-    for name in ["stream", "send", "recv", "observer"] {
+    for name in ["stream", "send", "recv", "observer", "durable"] {
         let help = run(name, &["--help"]);
         let usage = format!("usage: {name}");
         assert!(help.output.starts_with(&usage), "{name}: {}", help.output);
@@ -251,6 +257,64 @@ fn a_broken_pipe_ends_recv_quietly() {
     assert_eq!(ring.consumer().unwrap().peek_len(), Ok(9));
 }
 
+/// Goal: `durable` deals with every message exactly once, whichever side is killed when, and a power
+/// cut, and leaves nothing mounted; a later run finds its work done. Method: both ways, by its own
+/// judgement, and how often it says that it struck.
+#[test]
+fn durable_does_everything_once() {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let folder = folder.path().to_str().unwrap();
+    if let Some(why) = no_disk(folder) {
+        skip("durable_does_everything_once", &why);
+        return;
+    }
+    let arguments = [folder, "--messages", "300"];
+    for (strikes, resumed) in [(6, "goes on at message 0"), (0, "goes on at message 300")] {
+        let done = run("durable", &arguments);
+        let promised =
+            "all 300 messages were acknowledged, and every one was dealt with exactly once";
+        assert!(done.output.contains(promised), "{done:?}");
+        assert!(done.output.contains(resumed), "{done:?}");
+        assert_eq!(done.output.matches("kill -9").count(), strikes, "{done:?}");
+        assert_eq!((done.code, done.errors.as_str()), (Some(0), ""), "{done:?}");
+    }
+    if let Some(why) = no_loop_device() {
+        skip("the power cuts of durable_does_everything_once", why);
+        return;
+    }
+    let done = run("durable", &["--power-cut", folder, "--messages", "300"]);
+    assert!(done.output.contains("exactly once"), "{done:?}");
+    assert_eq!(
+        done.output.matches("power cut after").count(),
+        4,
+        "{done:?}"
+    );
+    assert!(
+        done.output.matches("recovered from").count() >= 4,
+        "{done:?}"
+    );
+    assert_eq!((done.code, done.errors.as_str()), (Some(0), ""), "{done:?}");
+    assert!(!mounts().contains(folder));
+    let endless = u64::MAX.to_string();
+    let mut durable = start(
+        "durable",
+        &["--power-cut", folder, "--messages", &endless],
+        Stdio::null(),
+        Stdio::piped(),
+    );
+    let mut begin = String::new();
+    let mut output = BufReader::new(durable.take_output());
+    while !begin.contains("goes on at message 0") {
+        assert_ne!(output.read_line(&mut begin).unwrap(), 0, "{begin}");
+    }
+    assert!(mounts().contains(folder));
+    durable.signal(Signal::INT);
+    let done = durable.finish();
+    assert_eq!((done.code, done.errors.as_str()), (Some(130), ""));
+    assert!(!mounts().contains(folder));
+    assert!(!fs::exists(format!("{folder}/disk.img")).unwrap());
+}
+
 /// Goal: records written by one process are read by another, after it and beside it. Method: write
 /// twice and read once; then read first, and write once more.
 #[cfg(feature = "zerocopy")]
@@ -276,197 +340,4 @@ fn records_cross_a_file() {
     });
     assert_eq!(run("records_write", &[file, "1"]).code, Some(0));
     assert!(read.finish().output.starts_with("number 10: "));
-}
-
-#[cfg(test)]
-mod support {
-    use std::io::Read;
-    use std::path::PathBuf;
-    use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-    use std::sync::mpsc;
-    use std::time::{Duration, Instant};
-
-    use ringduct::{Location, Options, PeerState, Snapshot};
-    use rustix::process::{Pid, Signal, kill_process};
-
-    /// Longer than anything here takes on a loaded machine; only a program that hangs gets there.
-    const PATIENCE: Duration = Duration::from_secs(120);
-
-    /// How a program ended.
-    #[derive(Debug)]
-    pub(crate) struct Done {
-        /// None after a signal.
-        pub(crate) code: Option<i32>,
-        pub(crate) output: String,
-        pub(crate) errors: String,
-    }
-
-    /// A program that runs, and is ended with the test at the latest.
-    #[derive(Debug)]
-    pub(crate) struct Running {
-        name: String,
-        child: Child,
-    }
-
-    /// Starts an example, found beside this test's own program.
-    pub(crate) fn start(name: &str, arguments: &[&str], from: Stdio, to: Stdio) -> Running {
-        let test = std::env::current_exe().unwrap();
-        let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
-        let child = Command::new(&program)
-            .args(arguments)
-            .stdin(from)
-            .stdout(to)
-            .stderr(Stdio::piped())
-            .spawn();
-        let child = child.unwrap_or_else(|error| {
-            panic!("{}: {error}; run cargo build --examples", program.display())
-        });
-        Running {
-            name: name.to_owned(),
-            child,
-        }
-    }
-
-    /// Runs an example to its end.
-    pub(crate) fn run(name: &str, arguments: &[&str]) -> Done {
-        start(name, arguments, Stdio::null(), Stdio::piped()).finish()
-    }
-
-    impl Running {
-        pub(crate) fn id(&self) -> u32 {
-            self.child.id()
-        }
-
-        pub(crate) fn signal(&self, signal: Signal) {
-            let pid = Pid::from_child(&self.child);
-            kill_process(pid, signal).unwrap();
-        }
-
-        pub(crate) fn take_input(&mut self) -> ChildStdin {
-            self.child.stdin.take().unwrap()
-        }
-
-        pub(crate) fn take_output(&mut self) -> ChildStdout {
-            self.child.stdout.take().unwrap()
-        }
-
-        pub(crate) fn take_errors(&mut self) -> ChildStderr {
-            self.child.stderr.take().unwrap()
-        }
-
-        /// Waits for its end; a program that hangs is killed and fails the test.
-        pub(crate) fn finish(mut self) -> Done {
-            let (ended, watched) = mpsc::channel::<()>();
-            let pid = Pid::from_child(&self.child);
-            let watchdog = std::thread::spawn(move || {
-                let waited = watched.recv_timeout(PATIENCE);
-                let hangs = waited == Err(mpsc::RecvTimeoutError::Timeout);
-                if hangs {
-                    kill_process(pid, Signal::KILL).unwrap();
-                }
-                hangs
-            });
-            let (mut output, mut errors) = (String::new(), String::new());
-            // What these programs print fits into a pipe, so one can be read after the other.
-            if let Some(mut pipe) = self.child.stdout.take() {
-                pipe.read_to_string(&mut output).unwrap();
-            }
-            if let Some(mut pipe) = self.child.stderr.take() {
-                pipe.read_to_string(&mut errors).unwrap();
-            }
-            let status = self.child.wait().unwrap();
-            drop(ended);
-            let hung = watchdog.join().unwrap();
-            assert!(!hung, "{} hung: {output}{errors}", self.name);
-            Done {
-                code: status.code(),
-                output,
-                errors,
-            }
-        }
-    }
-
-    impl Drop for Running {
-        fn drop(&mut self) {
-            // It has ended, unless a test fails.
-            drop(self.child.kill());
-            drop(self.child.wait());
-        }
-    }
-
-    /// Looks again and again until it is so. No event tells of these conditions.
-    pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-        let started = Instant::now();
-        while !is_so() {
-            assert!(started.elapsed() < PATIENCE, "never so: {what}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Some megabytes, more than any ring here holds, and no two stretches alike.
-    pub(crate) fn input() -> Vec<u8> {
-        (0..1_000_003_u32)
-            .flat_map(|n| n.wrapping_mul(0x9e37_79b1).to_le_bytes())
-            .collect()
-    }
-
-    /// A folder that goes with the test.
-    #[derive(Debug)]
-    pub(crate) struct Folder(tempfile::TempDir);
-
-    impl Folder {
-        pub(crate) fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        pub(crate) fn path(&self, name: &str) -> PathBuf {
-            self.0.path().join(name)
-        }
-    }
-
-    /// A ring of each kind that has a name; `test` keeps tests that run side by side apart.
-    pub(crate) fn ways(folder: &Folder, test: &str) -> [Location; 3] {
-        let pid = std::process::id();
-        let first = i32::from(test.as_bytes()[0]);
-        [
-            Location::from(folder.path("x.ring")),
-            Location::Shm(format!("ringduct-examples-{test}-{pid}")),
-            Location::SysVKey(i32::try_from(pid).unwrap() | first << 24),
-        ]
-    }
-
-    /// A ring whose name is removed with the test.
-    #[derive(Debug)]
-    pub(crate) struct Named(pub(crate) Location);
-
-    impl Named {
-        pub(crate) fn text(&self) -> String {
-            self.0.to_string()
-        }
-
-        fn snapshot(&self) -> Option<Snapshot> {
-            Some(Options::new().observe(&self.0).ok()?.snapshot())
-        }
-
-        pub(crate) fn producer(&self) -> Option<PeerState> {
-            Some(self.snapshot()?.producer.state)
-        }
-
-        pub(crate) fn consumer(&self) -> Option<PeerState> {
-            Some(self.snapshot()?.consumer.state)
-        }
-
-        pub(crate) fn released_bytes(&self) -> u64 {
-            self.snapshot().map_or(0, |now| now.consumer.totals.bytes)
-        }
-    }
-
-    impl Drop for Named {
-        fn drop(&mut self) {
-            if let Ok(ring) = Options::new().open(&self.0) {
-                // A failed test says so already.
-                drop(ring.remove());
-            }
-        }
-    }
 }
