@@ -102,7 +102,7 @@ pub(super) fn all() -> Vec<Scenario> {
     add(SendOverAbandoned, "producer", "killed", (7, 25));
     add(Batch, "producer", "killed", (8, 8));
     add(Send, "producer", "closed", (5, 5));
-    add(Drain, "consumer", "closed", (3, 3));
+    add(Drain, "consumer", "closed", (1, 1)); // one store gives back all of it
     add(Leave, "producer", "closed", (1, 1));
     scenarios
 }
