@@ -15,6 +15,7 @@ use super::{
     Access, Backing, FileId, Fill, How, Object, Origin, kernel_page_bytes, space_error, to_usize,
 };
 use crate::error::OpenError;
+use crate::layout::HEADER_PAGES;
 use crate::options::{CreatePlan, MapExtras};
 
 /// Allocation goes in steps: a signal makes tmpfs undo the whole step, and a large one might never
@@ -149,10 +150,22 @@ pub(super) fn allocate(
 }
 
 fn write_zeros(file: BorrowedFd<'_>, total_bytes: u64) -> Result<(), Errno> {
+    let page_bytes = kernel_page_bytes();
+    let header_bytes = page_bytes.saturating_mul(HEADER_PAGES);
     let mut done = 0;
     while done < total_bytes {
-        let left = to_usize(total_bytes.saturating_sub(done));
-        let chunk = ZEROS.get(..left).unwrap_or(&ZEROS);
+        let left = total_bytes.saturating_sub(done);
+        // The kernel keeps what is written at once together, and writes it back together: pages of
+        // the header one by one, so that a checkpoint does not take its neighbours along; data in
+        // long pieces, each on a multiple of its length, which cost less for each byte.
+        let piece_bytes = if done < header_bytes {
+            page_bytes
+        } else {
+            ZEROS.len() as u64
+        };
+        let behind = done & piece_bytes.wrapping_sub(1); // both are powers of two
+        let at_once = piece_bytes.wrapping_sub(behind).min(left);
+        let chunk = ZEROS.get(..to_usize(at_once)).unwrap_or(&ZEROS);
         match retry_on_intr(|| rustix::io::pwrite(file, chunk, done))? {
             0 => return Err(Errno::NOSPC),
             count => done = done.saturating_add(u64::try_from(count).unwrap_or(0)),
