@@ -20,9 +20,9 @@
 //! *Exactly once*: the result of the work and the key of the message go to the disk in one step, and
 //! a message whose key is not greater than the one that was kept is passed over. Two more conditions
 //! make that hold through a power cut. The work begins only when the message is itself on the
-//! medium, or the cut could take the message and leave its effect; `flush` does that here, because a
-//! ring with checksums keeps every record that is whole. And the producer sends the same again under
-//! the same number.
+//! medium, or the cut could take the message and leave its effect: `set_durable_only` sees to that,
+//! at the price of waiting for the producer's checkpoints. And the producer sends the same again
+//! under the same number.
 
 #[path = "common/args.rs"]
 mod args;
@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use kept::Kept;
-use ringduct::{Flush, Location, Options, Producer, RecoveryState, RecvError, Ring, SendError};
+use ringduct::{Location, Options, Producer, RecoveryState, RecvError, Ring, SendError};
 
 const HELP: &str = "usage: durable [--power-cut] [--messages N] [FOLDER]
 FOLDER keeps ring and result, and a later run goes on there; without it a fresh
@@ -129,8 +129,8 @@ fn consume(folder: &str, count: u64) -> Result<(), Failure> {
     if rx.recovery().state == RecoveryState::Cold {
         tell("found", rx.recovery())?;
     }
+    rx.set_durable_only(true)?;
     let mut kept = Kept::load(folder)?;
-    let mut on_medium = 0; // everything before this position
     let mut message = Vec::new();
     while kept.messages < count {
         match rx.peek_vec(&mut message, None) {
@@ -143,11 +143,6 @@ fn consume(folder: &str, count: u64) -> Result<(), Failure> {
             rx.skip(1)?;
             tell("again", key)?;
             continue;
-        }
-        if key.position >= on_medium {
-            let published = rx.totals().position.saturating_add(rx.backlog_bytes());
-            rx.flush(Flush::Sync)?;
-            on_medium = published.max(key.position.saturating_add(1));
         }
         kept.work(key, &message)?;
         kept.store(folder)?; // result and key in one step

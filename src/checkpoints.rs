@@ -15,7 +15,9 @@ use crate::trusted::Trust;
 ///
 /// Keys grow along the stream, so a consumer that stores the key of the last message it has dealt
 /// with, in the same transaction as what the message made it do, passes over every message whose
-/// key is not greater.
+/// key is not greater. Where a message may be sent again after a power cut has taken it, the consumer
+/// must also wait until it is on the medium ([`Consumer::set_durable_only`]): a message that was dealt
+/// with and then lost comes again under another key.
 ///
 /// ```
 /// use ringduct::MessageKey;
