@@ -23,7 +23,7 @@
 
 use crate::checkpoint::{self, Checkpointer};
 use crate::error::{Corruption, Damage};
-use crate::layout::{COMMIT_BYTES, Checkpoint, EMPTY, Offset, Role, word};
+use crate::layout::{COMMIT_BYTES, Checkpoint, EMPTY, Offset, Role, Slot, word};
 use crate::memory::{DurableMemory, Extent, Memory, Order};
 use crate::position::{self, ALIGN_BYTES};
 use crate::ring::{Geometry, Progress, next_proven, read_account, reset_account};
@@ -168,11 +168,14 @@ pub(crate) fn recover(
     if manner.doubt_clean_pages {
         checkpoint::make_dirty(memory, found.head.position, found.tail.position);
     }
-    scrub(memory, geometry, &found);
     let seed = geometry.seed();
-    // The newest slots once more: they may never have reached the medium.
+    // The newest slots once more: they may never have reached the medium, and what they free must
+    // not be erased before they have.
     checkpoint::store(memory, Role::Producer, seed, &slots.producer);
     checkpoint::store(memory, Role::Consumer, seed, &slots.consumer);
+    void_torn_slots(memory, seed);
+    sync(memory)?;
+    scrub(memory, geometry, &found);
     sync(memory)?;
     let (producer, consumer) = next_slots(&slots, &found);
     checkpoint::store(memory, Role::Producer, seed, &producer);
@@ -181,6 +184,25 @@ pub(crate) fn recover(
     found.incarnation = producer.incarnation;
     end(memory, &found, &manner.here, generation);
     Ok(found)
+}
+
+/// Takes the mark from each slot that is not whole.
+///
+/// The next checkpoint has the number of the torn one and is written over it: half of it could
+/// complete what is left of the other, which speaks of records that are erased by then.
+fn void_torn_slots(memory: &impl DurableMemory, seed: u32) {
+    for role in [Role::Producer, Role::Consumer] {
+        for second in [false, true] {
+            let slot = Slot { role, second };
+            let mut words = memory.load_slot(slot);
+            if Checkpoint::decode(&words, seed, role, second).is_none() {
+                if let Some(mark) = words.last_mut() {
+                    *mark = 0; // this word alone: a zero may be what another lacks
+                }
+                memory.store_slot(slot, &words);
+            }
+        }
+    }
 }
 
 fn sync(memory: &impl DurableMemory) -> Result<(), Failure> {

@@ -133,7 +133,7 @@ pub(crate) fn producer(
         let taken = read_account(memory, Role::Consumer).messages;
         end.messages.saturating_sub(taken)
     } else {
-        check_backlog(memory, geometry, head, stored)?
+        check_backlog(memory, geometry, head, stored)?.messages
     };
     Ok(Resumed {
         own: end,
@@ -162,8 +162,12 @@ pub(crate) fn consumer(
     Ok(Resumed {
         own,
         head,
-        tail,
-        kept_messages: waiting.unwrap_or_else(|| published.saturating_sub(own.messages)),
+        // What a dead producer published last may lie beyond the tail it left.
+        tail: waiting.map_or(tail, |end| end.position),
+        kept_messages: waiting.map_or_else(
+            || published.saturating_sub(own.messages),
+            |end| end.messages,
+        ),
     })
 }
 
@@ -201,18 +205,19 @@ fn check_pair(geometry: &Geometry, head: u64, tail: u64) -> Result<(), Corruptio
 }
 
 /// Walks everything between head and tail: each record bounded, its checksum checked where there
-/// are checksums, and one of them starting, or the walk ending, exactly at the tail. Their number.
+/// are checksums, and one of them starting, or the walk ending, exactly at the tail. Where they end,
+/// and their number.
 fn check_backlog(
     memory: &impl Memory,
     geometry: &Geometry,
     head: u64,
     tail: u64,
-) -> Result<u64, Corruption> {
+) -> Result<Progress, Corruption> {
     let Walked { end, met } = walk(memory, geometry, Progress::at(head), head, tail)?;
     if !met && position::at_or_after(tail, head) {
         return Err(damage(Damage::Tail, head, end.position, tail));
     }
-    Ok(end.messages)
+    Ok(end)
 }
 
 const fn damage(what: Damage, position: u64, expected: u64, found: u64) -> Corruption {
