@@ -181,6 +181,11 @@ impl Ring {
         &self.identity
     }
 
+    /// Whether the shared words are not to be believed in any case.
+    pub(crate) const fn distrusts_memory(&self) -> bool {
+        self.distrusts_memory
+    }
+
     /// The backing.
     pub(crate) fn object(&self) -> &Object {
         &self.object

@@ -96,8 +96,13 @@ impl<T: Trust> Producer<T> {
         self.end.link.check()?;
         let end = &mut self.end;
         let reached = *end.core.published();
-        end.durability
-            .checkpoint(end.core.memory(), end.core.geometry(), reached, form)
+        let outcome =
+            end.durability
+                .checkpoint(end.core.memory(), end.core.geometry(), reached, form);
+        if outcome.is_err() {
+            end.core.recall_room(); // the next message asks, and is refused
+        }
+        outcome
     }
 
     /// How far everything is on the medium, as far as is known; asks nobody but a background

@@ -9,7 +9,7 @@ use crate::error::{Corruption, OpenError};
 use crate::layout::{COMMIT_BYTES, Checkpoint, Features, Identity, Role};
 use crate::location::Location;
 use crate::memory::{Mapped, Memory, store_identity};
-use crate::options::{CreatePlan, HugePages};
+use crate::options::{CreatePlan, HugePages, Options};
 use crate::peer;
 use crate::position;
 use crate::region::{self, Access, Mapping, Origin};
@@ -84,7 +84,7 @@ impl Ring {
         let old = Mapped::new(Arc::new(self.map(Access::Observe)?));
         let geometry = Geometry::new(self.identity());
         let load = self.collect(&old, &geometry)?;
-        let plan = self.plan();
+        let plan = self.copy_plan();
         let mut tail = load.start.position;
         let mut fill = |mapping: &Arc<Mapping>, origin: Origin| {
             tail = fill(mapping, origin, self.identity(), &load)?;
@@ -99,7 +99,7 @@ impl Ring {
         })
     }
 
-    fn plan(&self) -> CreatePlan {
+    fn copy_plan(&self) -> CreatePlan {
         let identity = self.identity();
         CreatePlan {
             shape: identity.shape,
@@ -142,8 +142,30 @@ impl Ring {
                 .map_err(|error| OpenError::os(self.name(), "ask who holds it", error))
         };
         let is_live = held(Role::Producer)? || held(Role::Consumer)?;
-        let state = state::judge(old, Role::Producer, &here, is_live, false);
+        let distrusts = self.distrusts_memory();
+        let state = state::judge(old, Role::Producer, &here, is_live, distrusts);
         Ok(matches!(state, State::Cold))
+    }
+}
+
+impl Options {
+    /// Copies every message that waits in the ring at `from` to a new one at `to`, needing no more
+    /// than the right to read: for a file system that went read-only. See [`Ring::salvage`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`] and [`Options::create`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use ringduct::{Location, Options};
+    /// let [old, new] = ["old.ring", "new.ring"].map(|name| Location::from(dir.path().join(name)));
+    /// Options::new().create(&old)?.producer()?.send(b"kept")?;
+    /// assert_eq!(Options::new().salvage(&old, &new)?.messages, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn salvage(&self, from: &Location, to: &Location) -> Result<Salvaged, OpenError> {
+        self.open_with(from, true)?.salvage(to)
     }
 }
 

@@ -67,7 +67,11 @@ impl Options {
         self.open_with(location, false)
     }
 
-    fn open_with(&self, location: &Location, read_only: bool) -> Result<Ring, OpenError> {
+    pub(crate) fn open_with(
+        &self,
+        location: &Location,
+        read_only: bool,
+    ) -> Result<Ring, OpenError> {
         let started = Instant::now();
         loop {
             let object = region::open(location, self.expected_owner(), read_only)?;

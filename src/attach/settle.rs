@@ -82,7 +82,9 @@ impl Ring {
         here: &Here,
         peer_is_live: bool,
     ) -> Result<Option<Found>, OpenError> {
-        match state::judge(mapped, own, here, peer_is_live, self.distrusts_memory) {
+        // Where mounts can not be told apart, the words may be from before the last one.
+        let distrusts = self.distrusts_memory || here.mount == 0;
+        match state::judge(mapped, own, here, peer_is_live, distrusts) {
             State::Live | State::SameBoot => Ok(None),
             State::Poisoned => Err(OpenError::Poisoned {
                 name: self.object.name().to_owned(),

@@ -43,6 +43,12 @@ pub(super) fn doubts(file: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno
     if !DISKS.iter().any(|(number, _)| *number == magic) {
         return Ok(Some("a file system that is not known to be durable"));
     }
+    if mount_number(file) == 0 {
+        // A cut and a new mount under one boot would pass for neither.
+        return Ok(Some(
+            "a disk whose mounts can not be told apart here: /sys is not visible",
+        ));
+    }
     let options = mount_of(file)
         .map(|mount| mount.options)
         .unwrap_or_default();

@@ -263,7 +263,7 @@ impl<M: Memory> ProducerCore<M> {
     }
 
     /// The next message asks for room anew.
-    const fn recall_room(&mut self) {
+    pub(crate) const fn recall_room(&mut self) {
         (self.room, self.checked_room) = (0, 0);
     }
 

@@ -231,7 +231,7 @@ fn thin(kind: FileSystem, shape: Shape) {
     assert_ne!(agent.ask("head").0, "ok");
     std::fs::remove_file(filler).unwrap();
     // What room was granted before may be used up; then sending is refused too.
-    for command in ["tail", "head", "tail-full", "send 1000", "attach"] {
+    for command in ["tail", "head", "tail-full", "send 1", "attach"] {
         assert_ne!(agent.ask(command).0, "ok", "{command} after an error");
     }
     println!("{kind:?}: errno {errno}");
