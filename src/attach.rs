@@ -218,7 +218,7 @@ impl Ring {
             self.check_boot(&mapped, peer_is_live, &myself)?;
             None
         };
-        let (last_session, closed) = read_session(&mapped, role);
+        let (last_session, _) = read_session(&mapped, role);
         Ok(Attach {
             role,
             session: last_session.wrapping_add(1),
@@ -231,11 +231,6 @@ impl Ring {
             myself,
             here: self.identity.durable().then_some(here),
             cold,
-            predecessor: if last_session != 0 && !closed {
-                Predecessor::Vanished
-            } else {
-                Predecessor::NoneOrClosed
-            },
             _lock: lock,
         })
     }
@@ -461,13 +456,6 @@ impl Ring {
     }
 }
 
-/// How the last holder of a role left it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Predecessor {
-    NoneOrClosed,
-    Vanished,
-}
-
 /// An attach under way: the role is held, nothing is written yet.
 #[derive(Debug)]
 struct Attach {
@@ -485,7 +473,6 @@ struct Attach {
     /// What a cold recovery found, if there was one.
     cold: Option<cold::Found>,
     /// How the role's last holder left.
-    predecessor: Predecessor,
     _lock: AttachLock,
 }
 

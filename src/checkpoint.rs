@@ -14,9 +14,9 @@
 //!
 //! Two slots on pages of their own: while one is written the other one is whole on the medium. That
 //! holds for a successor only after it has stored the newest slot once more and synced it, since
-//! its predecessor may have died between the two (`prepare`). After an unclean death the data is
-//! made dirty once more too: the kernel reports a lost write once, perhaps to the dead, and calls
-//! the pages clean from then on.
+//! one before it may have died between the two (`prepare`). The data is made dirty once more too:
+//! the kernel reports a lost write once, perhaps to the dead, and calls the pages clean from then
+//! on. A clean close says nothing of that: who closed may never have made a checkpoint.
 //!
 //! Only after the last sync is the new position stored in the role's `DURABLE` word. The producer
 //! reuses space up to the consumer's word and no further, so what the consumer's newest slot on the
@@ -134,8 +134,8 @@ pub(crate) struct Checkpointer {
     durable: Durable,
     /// Whether the newest slot is known to be on the medium.
     prepared: bool,
-    /// Whether the predecessor left without closing.
-    unclean: bool,
+    /// Whether somebody held the role before, under this boot.
+    inherits: bool,
     poisoned: bool,
 }
 
@@ -145,7 +145,7 @@ impl Checkpointer {
         memory: &impl DurableMemory,
         geometry: &Geometry,
         role: Role,
-        unclean: bool,
+        inherits: bool,
     ) -> Option<Self> {
         let seed = geometry.seed();
         let newest = newest(memory, role, seed)?;
@@ -164,8 +164,8 @@ impl Checkpointer {
                 position: word,
                 messages,
             },
-            prepared: !unclean,
-            unclean,
+            prepared: !inherits,
+            inherits,
             poisoned: false,
         })
     }
@@ -240,7 +240,7 @@ impl Checkpointer {
         if self.prepared {
             return Ok(());
         }
-        if self.unclean && self.role == Role::Producer {
+        if self.inherits && self.role == Role::Producer {
             let from = memory.load(word::DURABLE.of(Role::Consumer), Order::RELAXED);
             let oldest = reached.wrapping_sub(geometry.capacity_bytes);
             if position::is_between(oldest, from, reached) {

@@ -305,7 +305,7 @@ struct Begun<C> {
     geometry: Geometry,
     cold: Option<cold::Found>,
     session: u64,
-    unclean: bool,
+    inherits: bool,
 }
 
 fn begin<C: Carrier>(
@@ -327,13 +327,14 @@ fn begin<C: Carrier>(
         State::Contradiction { .. } => return Err(Refused::Corrupt),
         State::Cold => Some(recover(&memory, &geometry, &here)?),
     };
-    let (last, closed) = read_session(&memory, own);
+    let (last, _) = read_session(&memory, own);
     Ok(Begun {
         memory,
         geometry,
         cold,
         session: last.wrapping_add(1),
-        unclean: last != 0 && !closed && cold.is_none(),
+        // Closed or not: what closed last may have left undone what its predecessor did.
+        inherits: last != 0 && cold.is_none(),
     })
 }
 
@@ -364,7 +365,7 @@ impl<C: Carrier> Begun<C> {
         let Self {
             memory, geometry, ..
         } = self;
-        let checkpointer = Checkpointer::load(memory, geometry, own, self.unclean);
+        let checkpointer = Checkpointer::load(memory, geometry, own, self.inherits);
         let checkpointer = checkpointer.ok_or(Refused::Corrupt)?;
         cold::check_against_slot(&checkpointer, reached, what).map_err(|_| Refused::Corrupt)?;
         let origins = crate::checkpoint::newest(memory, Role::Producer, geometry.seed());

@@ -1,6 +1,6 @@
 //! The durable part of an attach: recover what is cold, go on where checkpoints are.
 
-use super::{Attach, Predecessor, Ring};
+use super::{Attach, Ring};
 use crate::checkpoint::{self, Checkpointer};
 use crate::cold::{self, Failure, Found, Manner};
 use crate::durability::{Durability, Worker};
@@ -166,8 +166,10 @@ impl Ring {
         }
         let mapped = &attach.mapped;
         let missing = || self.corrupt(no_slot());
-        let unclean = attach.predecessor == Predecessor::Vanished && attach.cold.is_none();
-        let checkpointer = Checkpointer::load(mapped, geometry, attach.role, unclean);
+        // Closed or not: what closed last may have made no checkpoint, and then did not make good
+        // what its own predecessor left when it died.
+        let inherits = attach.session > 1 && attach.cold.is_none();
+        let checkpointer = Checkpointer::load(mapped, geometry, attach.role, inherits);
         let checkpointer = checkpointer.ok_or_else(missing)?;
         let (reached, what) = match attach.role {
             Role::Producer => (resumed.tail, Damage::Tail),
