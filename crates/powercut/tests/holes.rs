@@ -60,3 +60,12 @@ fn a_failure_is_seen_again_by_its_seed_and_image_alone() {
     }
     assert!(again >= 5, "only {again} failures");
 }
+
+#[test]
+fn without_a_hole_the_toy_is_whole() {
+    for seed in 0..150 {
+        if let Err(failure) = case::run(&Toy(Hole::None), seed, Effort::default(), None) {
+            panic!("{failure}");
+        }
+    }
+}

@@ -14,6 +14,8 @@ fn what_failed_once_does_not_fail_again() {
         (327, "a torn slot revived"),
         (468, "a torn slot revived"),
         (1563, "a torn slot revived"),
+        // Who attached after a clean close did not make good what had died before that.
+        (100_002_317, "both slots unsafe"),
         // A consumer's attach counted a dead producer's last message, not its place.
         (123, "a tail behind the messages kept"),
         (574, "a tail behind the messages kept"),
