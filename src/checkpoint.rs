@@ -243,10 +243,11 @@ impl Checkpointer {
         if self.inherits && self.role == Role::Producer {
             let from = memory.load(word::DURABLE.of(Role::Consumer), Order::RELAXED);
             let oldest = reached.wrapping_sub(geometry.capacity_bytes);
-            if position::is_between(oldest, from, reached) {
-                make_dirty(memory, from, reached);
-                self.sync(memory, Extent::Data { from, to: reached })?;
-            }
+            let is_sound =
+                position::is_between(oldest, from, reached) && position::is_aligned(from);
+            let from = if is_sound { from } else { oldest };
+            make_dirty(memory, from, reached);
+            self.sync(memory, Extent::Data { from, to: reached })?;
         }
         let newest = self.newest;
         let slot = store(memory, self.role, self.seed, &newest);

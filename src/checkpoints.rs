@@ -105,8 +105,8 @@ impl<T: Trust> Producer<T> {
         outcome
     }
 
-    /// How far everything is on the medium, as far as is known; asks nobody but a background
-    /// thread for its news.
+    /// How far everything is on the medium, as far as is known. Syncs nothing; waits for a background
+    /// thread that is in the middle of a checkpoint.
     ///
     /// # Errors
     ///
@@ -125,8 +125,8 @@ impl<T: Trust> Producer<T> {
     /// Makes checkpoints from now on when `policy` says so, in a thread of their own if it says
     /// that.
     ///
-    /// A checkpoint that fails is told by the next [`Producer::send`], [`Producer::checkpoint`] or
-    /// [`Producer::durable`]. When the producer goes, no last checkpoint is made: make one first.
+    /// A checkpoint that fails is told by [`Producer::checkpoint`] and [`Producer::durable`], and by
+    /// [`Producer::send`] within half a kilobyte of messages. When the producer goes, no last checkpoint is made: make one first.
     ///
     /// # Errors
     ///
@@ -169,7 +169,10 @@ impl<T: Trust> Consumer<T> {
     /// producer use its space. One sync; none if nothing is new.
     ///
     /// Call it after the work on released messages is itself safe: then every message is dealt with
-    /// at least once. To deal with each exactly once, use [`Consumer::next_key`].
+    /// at least once. **Beside a producer that has run out of space, receiving from an empty ring makes
+    /// a checkpoint by itself**, of everything that was released. So finish the work on a message
+    /// before the next receive, or look with [`Consumer::peek`], work, and release with
+    /// [`Consumer::skip`]. To deal with each exactly once, use [`Consumer::next_key`].
     ///
     /// # Errors
     ///
@@ -197,8 +200,8 @@ impl<T: Trust> Consumer<T> {
             .checkpoint(end.core.memory(), end.core.geometry(), reached, None)
     }
 
-    /// How far nothing is delivered again, as far as is known; asks nobody but a background thread
-    /// for its news.
+    /// How far nothing is delivered again, as far as is known. Syncs nothing; waits for a background
+    /// thread that is in the middle of a checkpoint.
     ///
     /// # Errors
     ///
@@ -217,10 +220,9 @@ impl<T: Trust> Consumer<T> {
     /// Makes checkpoints from now on when `policy` says so: see [`Producer::set_checkpoints`].
     ///
     /// A checkpoint made unasked covers every message that was released: with
-    /// [`Consumer::recv`] that is every message that was returned. Where the work on a message is
-    /// safe only later, use [`Consumer::peek`] and [`Consumer::skip`], or make the checkpoints
-    /// yourself. (A consumer that is about to wait, beside a producer without durable space, makes
-    /// one in any case.)
+    /// [`Consumer::recv`] that includes the message that is about to be returned. Where the work on
+    /// a message is safe only later, use [`Consumer::peek`] and [`Consumer::skip`], or make the
+    /// checkpoints yourself, and see [`Consumer::checkpoint`] for the one that is made in any case.
     ///
     /// # Errors
     ///
@@ -246,8 +248,11 @@ impl<T: Trust> Consumer<T> {
     /// Delivers only messages that a checkpoint of the producer covers, so that nothing is dealt
     /// with that a power cut could take back; off by default.
     ///
-    /// Messages without one wait, even after their producer has closed: the next producer's first
-    /// checkpoint covers them.
+    /// Messages without one wait, even after their producer has closed, which is then told although
+    /// they are still there: the next producer's first checkpoint covers them. A producer that waits
+    /// for room beside a consumer that sleeps for a checkpoint makes one; beside one that only polls
+    /// it does not, so give it a policy. Once a sync has failed nothing more becomes durable: look
+    /// at [`Consumer::durable`] now and then, or receive with a deadline.
     ///
     /// # Errors
     ///

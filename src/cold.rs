@@ -230,7 +230,7 @@ const GENERATION_STORE: Order = Order::release("generation");
 fn scrub(memory: &impl Memory, geometry: &Geometry, found: &Found) {
     let end = position::advance(found.head.position, geometry.capacity_bytes);
     let mut at = found.tail.position;
-    while at != end {
+    while !position::at_or_after(at, end) {
         memory.store_data(at, EMPTY, Order::RELAXED);
         at = position::advance(at, ALIGN_BYTES);
     }
@@ -317,12 +317,17 @@ pub(crate) fn format(
 pub(crate) fn format_tail(memory: &impl DurableMemory, geometry: &Geometry, tail: &Progress) {
     let seed = geometry.seed();
     if let Some(first) = checkpoint::newest(memory, Role::Producer, seed) {
-        let slot = Checkpoint {
+        let mut slot = Checkpoint {
             incarnation: first.incarnation,
             starts: first.starts,
             ..first_slot(tail)
         };
+        // What the copy could not take may have been dealt with: its positions are used again.
+        slot.begin_incarnation(tail.position);
         checkpoint::store(memory, Role::Producer, seed, &slot);
+        for role in [Role::Producer, Role::Consumer] {
+            memory.store(word::INCARNATION.of(role), slot.incarnation, Order::RELAXED);
+        }
         let durable = word::DURABLE.of(Role::Producer);
         memory.store(durable, tail.position, Order::RELAXED);
     }

@@ -83,6 +83,7 @@ impl Worker {
 enum Request {
     Make(Progress, CheckpointForm),
     Sync(Extent),
+    Tell,
 }
 
 /// A thread that makes the checkpoints of one end.
@@ -90,8 +91,6 @@ enum Request {
 struct Background {
     requests: Sender<Request>,
     answers: Receiver<Result<Durable, Fault>>,
-    /// What it did unasked.
-    news: Receiver<Result<Durable, Fault>>,
     thread: JoinHandle<Worker>,
 }
 
@@ -104,7 +103,6 @@ impl Background {
     ) -> std::io::Result<Self> {
         let (requests, inbox) = channel();
         let (outbox, answers) = channel();
-        let (reporter, news) = channel();
         let role = worker.role;
         let thread = std::thread::Builder::new()
             .name(format!("ringduct-{role}"))
@@ -115,14 +113,13 @@ impl Background {
                     since: Since::new(policy, reached, Instant::now()),
                     inbox,
                     outbox,
-                    reporter,
+                    failed: None,
                 };
                 desk.work(policy.look_every())
             })?;
         Ok(Self {
             requests,
             answers,
-            news,
             thread,
         })
     }
@@ -148,7 +145,8 @@ struct Desk {
     since: Since,
     inbox: Receiver<Request>,
     outbox: Sender<Result<Durable, Fault>>,
-    reporter: Sender<Result<Durable, Fault>>,
+    /// What failed unasked, until it is told.
+    failed: Option<Fault>,
 }
 
 impl Desk {
@@ -180,6 +178,10 @@ impl Desk {
                 let synced = checkpointer.sync(&self.memory, extent);
                 synced.map(|()| checkpointer.durable())
             }
+            Request::Tell => match self.failed.take() {
+                Some(fault) => Err(fault),
+                None => Ok(self.worker.checkpointer.durable()),
+            },
         };
         // Whoever asked waits for this; if it is gone, so is the end.
         let _gone = self.outbox.send(outcome);
@@ -209,9 +211,10 @@ impl Desk {
             return;
         }
         let form = default_form(&self.worker.geometry);
-        let outcome = self.make(reached, form);
+        if let Err(fault) = self.make(reached, form) {
+            self.failed.get_or_insert(fault);
+        }
         self.since.restart(reached, Instant::now());
-        let _gone = self.reporter.send(outcome);
     }
 }
 
@@ -321,6 +324,19 @@ impl Durability {
         Ok(())
     }
 
+    /// Syncs in the thread that makes the checkpoints, if that is another one: the kernel tells each
+    /// description of a lost write once, and who is told must say so before anybody else asks.
+    pub(crate) fn sync_there(&self) -> Option<Result<(), i32>> {
+        let Maker::There(background) = &self.maker else {
+            return None;
+        };
+        Some(match background.ask(Request::Sync(Extent::Everything)) {
+            Ok(_) => Ok(()),
+            Err(Fault::Sync(errno)) => Err(errno),
+            Err(Fault::Poisoned) => Err(rustix::io::Errno::IO.raw_os_error()),
+        })
+    }
+
     /// A sync outside of checkpoints has failed: says so for good.
     pub(crate) fn poison(&self, memory: &Mapped) {
         if !matches!(self.maker, Maker::None(_)) {
@@ -348,10 +364,8 @@ impl Durability {
     /// How far this side is durable, as far as is known without a sync.
     pub(crate) fn durable(&mut self, memory: &Mapped) -> Result<Durable, CheckpointError> {
         if let Maker::There(background) = &self.maker {
-            let news: Vec<_> = background.news.try_iter().collect();
-            for outcome in news {
-                self.note(outcome)?;
-            }
+            let told = background.ask(Request::Tell);
+            self.note(told)?;
         }
         if let Maker::None(why) = &self.maker {
             return Err(CheckpointError::NotDurable { why });
@@ -411,14 +425,11 @@ impl Durability {
         let gone = Maker::None("an end whose background thread has panicked");
         match core::mem::replace(&mut self.maker, gone) {
             Maker::There(background) => {
-                let news: Vec<_> = background.news.try_iter().collect();
+                let told = background.ask(Request::Tell);
                 let worker = background.stop().ok_or(CheckpointError::Poisoned)?;
                 self.last = worker.checkpointer.durable();
                 self.maker = Maker::Here(Box::new(worker));
-                news.into_iter().try_for_each(|outcome| match outcome {
-                    Ok(_) => Ok(()),
-                    Err(fault) => self.note(Err(fault)).map(|_| ()),
-                })
+                self.note(told).map(|_| ())
             }
             same => {
                 self.maker = same;

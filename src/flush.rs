@@ -44,6 +44,11 @@ fn flush(link: &Link, durability: &Durability, how: Flush) -> io::Result<()> {
             "this handle was made before a fork and is inert here",
         ));
     }
+    if how == Flush::Sync {
+        if let Some(outcome) = durability.sync_there() {
+            return outcome.map_err(io::Error::from_raw_os_error);
+        }
+    }
     let outcome = link.mapped().mapping().flush(how.flags());
     if outcome.is_err() && how == Flush::Sync {
         // The kernel tells of a lost write once: no checkpoint after this one would hear of it.

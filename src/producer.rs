@@ -11,6 +11,7 @@ use crate::error::{SendError, TrySendError};
 use crate::link::{Ending, Link};
 use crate::memory::Mapped;
 use crate::ring::{Pending, ProducerCore};
+use crate::state;
 use crate::trusted::{Trust, Trusted, Untrusted};
 
 /// The end that publishes messages. At most one exists for a ring at any time: the kernel sees to
@@ -98,6 +99,54 @@ impl End {
                 core, durability, ..
             } = self;
             durability.tick(core.memory(), core.geometry(), core.published());
+        }
+    }
+
+    /// Says that this side is out of space, so that the consumer makes a checkpoint before it waits.
+    fn say_short(&mut self) {
+        if self.core.geometry().durable && self.core.ask_for_checkpoint() {
+            self.link.wake_peer();
+        }
+    }
+
+    /// Before this side waits for room, a checkpoint for a consumer that waits for one, or both
+    /// would wait for ever.
+    fn serve_durable_consumer(&mut self) {
+        let done = *self.core.published();
+        if self.durability.owes_checkpoint(&done) && self.core.consumer_waits_for_durable() {
+            let Self {
+                core, durability, ..
+            } = self;
+            // What failed is latched: the next step is refused.
+            let _latched = durability.checkpoint(core.memory(), core.geometry(), done, None);
+        }
+    }
+
+    /// Waits until there may be room for `bytes`, or something else to look at.
+    fn wait_for_room(&mut self, bytes: u64, deadline: Option<Instant>) -> Result<(), SendError> {
+        self.say_short();
+        self.serve_durable_consumer();
+        self.core.settle();
+        let Self {
+            core,
+            link,
+            durability,
+        } = self;
+        let pending = core.begin();
+        let owes = durability.owes_checkpoint(core.published());
+        let is_durable = core.geometry().durable;
+        let wanted = core.wanted_head(&pending, bytes);
+        let done = *core.published();
+        let ready = || {
+            core.has_room(&pending, bytes)
+                || (owes && core.consumer_waits_for_durable())
+                || (is_durable && state::is_any_poisoned(core.memory()))
+        };
+        match link.wait(done, wanted, deadline, ready) {
+            Ok(()) => Ok(()),
+            Err(Ending::TimedOut) => Err(self.why_no_room(bytes)),
+            Err(Ending::Closed) => Err(SendError::Closed),
+            Err(Ending::PeerGone) => Err(SendError::PeerGone),
         }
     }
 
@@ -305,27 +354,17 @@ impl<T: Trust> Producer<T> {
         message_bytes: usize,
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
-        self.end.link.check()?;
-        self.end.make_ready().map_err(SendError::from_try)?;
         let bytes = message_bytes as u64;
-        let pending = self.end.core.begin();
-        match self.end.core.claim(&pending, bytes) {
-            Ok(_) => return Ok(()),
-            Err(TrySendError::Full | TrySendError::WaitingForCheckpoint) => {}
-            Err(error) => return Err(SendError::from_try(self.note(error))),
-        }
-        let End { core, link, .. } = &mut self.end;
-        core.settle();
-        if core.geometry().durable && core.ask_for_checkpoint() {
-            link.wake_peer();
-        }
-        let wanted = core.wanted_head(&pending, bytes);
-        let done = *core.published();
-        match link.wait(done, wanted, deadline, || core.has_room(&pending, bytes)) {
-            Ok(()) => Ok(()),
-            Err(Ending::TimedOut) => Err(self.end.why_no_room(bytes)),
-            Err(Ending::Closed) => Err(SendError::Closed),
-            Err(Ending::PeerGone) => Err(SendError::PeerGone),
+        loop {
+            self.end.link.check()?;
+            self.end.make_ready().map_err(SendError::from_try)?;
+            let pending = self.end.core.begin();
+            match self.end.core.claim(&pending, bytes) {
+                Ok(_) => return Ok(()),
+                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint) => {}
+                Err(error) => return Err(SendError::from_try(self.note(error))),
+            }
+            self.end.wait_for_room(bytes, deadline)?;
         }
     }
 
@@ -464,8 +503,10 @@ impl<T: Trust> Producer<T> {
 
     /// Remembers damage, so that this end refuses further work.
     pub(crate) fn note(&mut self, error: TrySendError) -> TrySendError {
-        if let TrySendError::Corrupt(corruption) = error {
-            self.end.link.refuse_from_now_on(corruption);
+        match error {
+            TrySendError::Corrupt(corruption) => self.end.link.refuse_from_now_on(corruption),
+            TrySendError::Full | TrySendError::WaitingForCheckpoint => self.end.say_short(),
+            _ => {}
         }
         error
     }

@@ -61,8 +61,8 @@ impl Ring {
     ///
     /// For a ring that is poisoned, lost acknowledged data, or is damaged: nothing is written to
     /// it, no role is taken, and both sides may go on while it is copied. The new ring has the same
-    /// options, another id, and the same positions, so that
-    /// [`Consumer::next_key`](crate::Consumer::next_key) goes on. Messages that the consumer takes
+    /// options, another id, and the same positions; messages keep their
+    /// keys ([`Consumer::next_key`](crate::Consumer::next_key)), and new ones get greater ones. Messages that the consumer takes
     /// meanwhile may be in the copy too. Needs memory for all of them.
     ///
     /// # Errors
@@ -179,6 +179,10 @@ fn walk_live(old: &Mapped, geometry: &Geometry, mut load: Load) -> Option<Load> 
         let mut message = Vec::new();
         match ring::peek_at(old, geometry, at, &mut message) {
             Ok(Some(record)) => {
+                let reach = position::advance(record.end(), COMMIT_BYTES);
+                if position::distance(head, reach) > geometry.capacity_bytes {
+                    break; // a living pair is a lap ahead: the copy is full
+                }
                 load.messages.push(message);
                 at = record.end();
             }

@@ -118,6 +118,11 @@ pub(crate) fn is_poisoned(memory: &impl Memory, role: Role) -> bool {
     memory.load(word::POISON.of(role), Order::acquire("poison")) != 0
 }
 
+/// Whether a sync of either role has failed.
+pub(crate) fn is_any_poisoned(memory: &impl Memory) -> bool {
+    is_poisoned(memory, Role::Producer) || is_poisoned(memory, Role::Consumer)
+}
+
 /// Says that a sync of this role has failed.
 pub(crate) fn poison(memory: &impl Memory, role: Role) {
     memory.store(word::POISON.of(role), 1, Order::release("poison"));

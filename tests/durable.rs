@@ -350,3 +350,73 @@ fn acknowledged_data_that_is_gone_is_an_error() {
         std::fs::remove_file(disk.path()).unwrap();
     }
 }
+
+/// Goal: whichever side polls and whichever sleeps, and also where only what is durable is taken,
+/// more than fits goes through without a checkpoint that anybody asked for.
+#[test]
+fn nobody_waits_for_ever_whoever_polls() {
+    let Some(disk) = Disk::new("nobody_waits_for_ever_whoever_polls") else {
+        return;
+    };
+    for (sender_polls, receiver_polls, durable_only) in [
+        (true, false, false),
+        (false, true, false),
+        (true, true, false),
+        (false, false, true),
+    ] {
+        let ring = disk.ring(true);
+        let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        rx.set_durable_only(durable_only).unwrap();
+        let sender = std::thread::spawn(move || {
+            for number in 0..400_u64 {
+                let message = number.to_le_bytes().repeat(10);
+                while sender_polls && tx.try_send(&message).is_err() {
+                    std::thread::yield_now();
+                }
+                if !sender_polls {
+                    tx.send(&message).unwrap();
+                }
+            }
+            tx.checkpoint().unwrap();
+            tx
+        });
+        for number in 0..400_u64 {
+            let mut buffer = [0; 80];
+            while receiver_polls && rx.try_recv(&mut buffer).is_err() {
+                std::thread::yield_now();
+            }
+            if !receiver_polls {
+                assert_eq!(rx.recv(&mut buffer), Ok(80));
+            }
+            assert_eq!(buffer[72..], number.to_le_bytes());
+        }
+        drop((sender.join().unwrap(), rx, ring));
+        std::fs::remove_file(disk.path()).unwrap();
+    }
+}
+
+/// Goal: a lie about how far a dead producer wrote ends in an attach, with everything published
+/// still there. Method: the word's file offset, and what can not be right.
+#[test]
+fn a_lie_about_the_reach_erases_nothing() {
+    let Some(disk) = Disk::new("a_lie_about_the_reach_erases_nothing") else {
+        return;
+    };
+    for lie in [161_u64, 160 + 4095, 7, u64::MAX, 1 << 63, 4096 + 8] {
+        let ring = disk.ring(true);
+        let mut tx = ring.producer().unwrap();
+        for _ in 0..10 {
+            tx.send(b"12345678").unwrap();
+        }
+        drop((tx, ring));
+        let mut bytes = std::fs::read(disk.path()).unwrap();
+        bytes[4096 + 664..4096 + 672].copy_from_slice(&lie.to_le_bytes());
+        std::fs::write(disk.path(), &bytes).unwrap();
+        let ring = open(&disk.path());
+        let mut tx = ring.producer().unwrap();
+        tx.send(b"more").unwrap();
+        assert_eq!(ring.consumer().unwrap().skip(100), Ok(11), "{lie}");
+        drop((tx, ring));
+        std::fs::remove_file(disk.path()).unwrap();
+    }
+}

@@ -82,9 +82,14 @@ impl Ring {
         here: &Here,
         peer_is_live: bool,
     ) -> Result<Option<Found>, OpenError> {
-        // Where mounts can not be told apart, the words may be from before the last one.
-        let distrusts = self.distrusts_memory || here.mount == 0;
-        match state::judge(mapped, own, here, peer_is_live, distrusts) {
+        if here.mount == 0 {
+            // The words may be from before the last mount, or this end's may seem to be later.
+            return Err(OpenError::NotDurable {
+                name: self.object.name().to_owned(),
+                why: self.object.doubts()?.unwrap_or("a disk that is no more"),
+            });
+        }
+        match state::judge(mapped, own, here, peer_is_live, self.distrusts_memory) {
             State::Live | State::SameBoot => Ok(None),
             State::Poisoned => Err(OpenError::Poisoned {
                 name: self.object.name().to_owned(),

@@ -49,6 +49,9 @@ pub(super) const STRIDE_BYTES: u64 = 512;
 /// A reader that is overtaken starts over: so many times, then something is wrong.
 const TRIES: u32 = 1000;
 
+/// The same for who counts beside its own hot thread, and can do so later.
+const BESIDE_TRIES: u32 = 64;
+
 /// An observer counts over at most so many bytes: it shall not read the whole ring for a number.
 const OBSERVED_BYTES: u64 = 4096;
 
@@ -242,7 +245,7 @@ pub(crate) fn beside(
         Role::Producer => TAIL_LOAD,
         Role::Consumer => HEAD_LOAD,
     };
-    (0..TRIES).find_map(|_| {
+    (0..BESIDE_TRIES).find_map(|_| {
         let at = read_position(memory, role, order);
         let own = read_account(memory, role);
         let base = if position::at_or_after(own.position, known.position) {

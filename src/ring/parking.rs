@@ -142,6 +142,11 @@ impl Waker {
     }
 }
 
+/// Whether this role sleeps until a checkpoint of the other one.
+pub(crate) fn sleeps_for_durable(memory: &impl Memory, sleeper: Role) -> bool {
+    memory.load(word::PARKED.of(sleeper), TICKET_LOAD) & FOR_DURABLE != 0
+}
+
 /// Adds one to a counter that only this side writes.
 pub(crate) fn bump(memory: &impl Memory, counter: crate::layout::Word) {
     let count = memory.load(counter, Order::RELAXED);

@@ -514,6 +514,11 @@ impl<M: Memory> ProducerCore<M> {
         self.geometry.durable && !position::at_or_after(self.published.position, self.reach)
     }
 
+    /// Whether the consumer sleeps for a checkpoint of this side.
+    pub(crate) fn consumer_waits_for_durable(&self) -> bool {
+        super::parking::sleeps_for_durable(&self.memory, Role::Consumer)
+    }
+
     /// Takes over what a predecessor says of its reach; a word that cannot be right counts as all
     /// the free space.
     pub(crate) fn inherit_reach(&mut self) {
@@ -523,11 +528,8 @@ impl<M: Memory> ProducerCore<M> {
         let tail = self.published.position;
         let last = position::advance(self.head, self.geometry.capacity_bytes);
         let oldest = tail.wrapping_sub(self.geometry.capacity_bytes);
-        self.reach = if position::is_between(oldest, found, last) {
-            found
-        } else {
-            last
-        };
+        let sound = position::is_between(oldest, found, last) && position::is_aligned(found);
+        self.reach = if sound { found } else { last };
     }
 
     /// Overwrites what was written and not published; what lies between the two positions must
@@ -541,7 +543,7 @@ impl<M: Memory> ProducerCore<M> {
             .min(room);
         let end = position::advance(tail, length);
         let mut at = tail;
-        while at != end {
+        while !position::at_or_after(at, end) {
             self.memory.store_data(at, EMPTY, Order::RELAXED);
             at = position::advance(at, ALIGN_BYTES);
         }
