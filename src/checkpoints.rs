@@ -169,9 +169,9 @@ impl<T: Trust> Consumer<T> {
     /// producer use its space. One sync; none if nothing is new.
     ///
     /// Call it after the work on released messages is itself safe: then every message is dealt with
-    /// at least once. **Beside a producer that has run out of space, receiving from an empty ring makes
-    /// a checkpoint by itself**, of everything that was released. So finish the work on a message
-    /// before the next receive, or look with [`Consumer::peek`], work, and release with
+    /// at least once. **Beside a producer that has run out of space, a receive that has to wait makes a
+    /// checkpoint by itself**, of everything that was released; one that does not wait never does. So finish the work on a message
+    /// before the next one, or look with [`Consumer::peek`], work, and release with
     /// [`Consumer::skip`]. To deal with each exactly once, use [`Consumer::next_key`].
     ///
     /// # Errors

@@ -91,8 +91,8 @@ impl End {
         }
     }
 
-    /// Durable rings: when nothing is left to take, a checkpoint for a producer that waits for one,
-    /// or both would wait for ever.
+    /// Durable rings: before this side waits, a checkpoint for a producer that waits for one, or
+    /// both would wait for ever. Calls that do not wait do not sync unasked either.
     #[inline]
     fn serve_short_producer(&mut self) {
         let done = *self.core.released();
@@ -620,13 +620,9 @@ impl<T: Trust> Consumer<T> {
     }
 
     /// Whether a message, or damage, is there. Does not use up the report of a close.
-    pub(crate) fn try_has_message(&mut self) -> Result<bool, TryRecvError> {
+    pub(crate) fn try_has_message(&self) -> Result<bool, TryRecvError> {
         self.end.link.check()?;
-        let has = self.end.core.has_message(&self.end.core.begin());
-        if !has {
-            self.end.serve_short_producer();
-        }
-        Ok(has)
+        Ok(self.end.core.has_message(&self.end.core.begin()))
     }
 
     /// The next record, or why there is none.
@@ -658,7 +654,7 @@ impl<T: Trust> Consumer<T> {
     /// The ring is empty: `Ok`, or `Closed` once for each producer that closed.
     fn nothing_there(&mut self) -> Result<(), TryRecvError> {
         self.end.core.settle();
-        self.end.serve_short_producer();
+        self.end.tick(); // a policy may go by time
         match self.end.core.drained(self.end.link.reported()) {
             None => Ok(()),
             Some(session) => {

@@ -352,7 +352,8 @@ fn acknowledged_data_that_is_gone_is_an_error() {
 }
 
 /// Goal: whichever side polls and whichever sleeps, and also where only what is durable is taken,
-/// more than fits goes through without a checkpoint that anybody asked for.
+/// more than fits goes through without a checkpoint that anybody asked for; a consumer that polls
+/// has a policy.
 #[test]
 fn nobody_waits_for_ever_whoever_polls() {
     let Some(disk) = Disk::new("nobody_waits_for_ever_whoever_polls") else {
@@ -367,6 +368,10 @@ fn nobody_waits_for_ever_whoever_polls() {
         let ring = disk.ring(true);
         let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
         rx.set_durable_only(durable_only).unwrap();
+        if receiver_polls {
+            let policy = CheckpointPolicy::new().every_messages(10);
+            rx.set_checkpoints(policy).unwrap();
+        }
         let sender = std::thread::spawn(move || {
             for number in 0..400_u64 {
                 let message = number.to_le_bytes().repeat(10);
