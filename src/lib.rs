@@ -85,6 +85,7 @@ mod messages;
 mod observer;
 mod options;
 mod pace;
+mod peek;
 mod peer;
 mod policy;
 mod position;
