@@ -31,7 +31,7 @@ use core::fmt;
 use crate::layout::{Checkpoint, Role, Slot, word};
 use crate::memory::{DurableMemory, Extent, Memory, Order, SyncFault};
 use crate::position;
-use crate::ring::{DURABLE_STORE, Geometry, Progress};
+use crate::ring::{DURABLE_LOAD, DURABLE_STORE, Geometry, Progress};
 use crate::state;
 
 /// How far a side has come for certain: what a power cut leaves.
@@ -94,6 +94,27 @@ pub(crate) fn newest(memory: &impl DurableMemory, role: Role, seed: u32) -> Opti
         (Some(first), _) => Some(first),
         (None, second) => second,
     }
+}
+
+/// How far a role is durable, from its word and its slots; `None` while they are being written.
+pub(crate) fn told(memory: &impl DurableMemory, role: Role, seed: u32) -> Option<Durable> {
+    let position = memory.load(word::DURABLE.of(role), DURABLE_LOAD);
+    [false, true].into_iter().find_map(|second| {
+        let words = memory.load_slot(Slot { role, second });
+        let slot = Checkpoint::decode(&words, seed, role, second)?;
+        let messages = if slot.intended == position {
+            slot.messages
+        } else if slot.acknowledged == position {
+            slot.acknowledged_messages
+        } else {
+            return None;
+        };
+        Some(Durable {
+            incarnation: slot.incarnation,
+            position,
+            messages,
+        })
+    })
 }
 
 /// Stores a checkpoint in its slot.

@@ -105,8 +105,8 @@ impl<T: Trust> Producer<T> {
         outcome
     }
 
-    /// How far everything is on the medium, as far as is known. Syncs nothing; waits for a background
-    /// thread that is in the middle of a checkpoint.
+    /// How far everything is on the medium, as far as is known. Syncs nothing
+    /// and waits for nobody.
     ///
     /// # Errors
     ///
@@ -119,7 +119,9 @@ impl<T: Trust> Producer<T> {
     /// ```
     pub fn durable(&mut self) -> Result<Durable, CheckpointError> {
         self.end.link.check()?;
-        self.end.durability.durable(self.end.core.memory())
+        let end = &mut self.end;
+        end.durability
+            .durable(end.core.memory(), end.core.geometry())
     }
 
     /// Makes checkpoints from now on when `policy` says so, in a thread of their own if it says
@@ -200,8 +202,8 @@ impl<T: Trust> Consumer<T> {
             .checkpoint(end.core.memory(), end.core.geometry(), reached, None)
     }
 
-    /// How far nothing is delivered again, as far as is known. Syncs nothing; waits for a background
-    /// thread that is in the middle of a checkpoint.
+    /// How far nothing is delivered again, as far as is known. Syncs nothing
+    /// and waits for nobody.
     ///
     /// # Errors
     ///
@@ -214,7 +216,9 @@ impl<T: Trust> Consumer<T> {
     /// ```
     pub fn durable(&mut self) -> Result<Durable, CheckpointError> {
         self.end.link.check()?;
-        self.end.durability.durable(self.end.core.memory())
+        let end = &mut self.end;
+        end.durability
+            .durable(end.core.memory(), end.core.geometry())
     }
 
     /// Makes checkpoints from now on when `policy` says so: see [`Producer::set_checkpoints`].
@@ -279,7 +283,7 @@ impl<T: Trust> Consumer<T> {
         self.end.link.check()?;
         let end = &mut self.end;
         end.durability
-            .durable(end.core.memory())
+            .durable(end.core.memory(), end.core.geometry())
             .map(|_| ())
             .or_else(|error| match error {
                 CheckpointError::Poisoned | CheckpointError::Sync { .. } => Ok(()),

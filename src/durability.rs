@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::checkpoint::{CheckpointForm, Checkpointer, Durable, Fault};
+use crate::checkpoint::{self, CheckpointForm, Checkpointer, Durable, Fault};
 use crate::error::CheckpointError;
 use crate::layout::{Checkpoint, Role, word};
 use crate::memory::{Extent, Mapped};
@@ -151,9 +151,14 @@ struct Desk {
 
 impl Desk {
     fn work(mut self, look_every: Option<Duration>) -> Worker {
+        let after = |every: Option<Duration>| Instant::now().checked_add(every?);
+        let mut next_look = after(look_every);
         loop {
-            let next = match look_every {
-                Some(limit) => self.inbox.recv_timeout(limit),
+            let next = match next_look {
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    self.inbox.recv_timeout(left)
+                }
                 None => self
                     .inbox
                     .recv()
@@ -161,8 +166,13 @@ impl Desk {
             };
             match next {
                 Ok(request) => self.answer(request),
-                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.worker,
+            }
+            // By the clock, not for want of requests: an end that asks all the time has a policy too.
+            if next_look.is_some_and(|at| at <= Instant::now()) {
+                self.look();
+                next_look = after(look_every);
             }
         }
     }
@@ -362,16 +372,20 @@ impl Durability {
     }
 
     /// How far this side is durable, as far as is known without a sync.
-    pub(crate) fn durable(&mut self, memory: &Mapped) -> Result<Durable, CheckpointError> {
-        if let Maker::There(background) = &self.maker {
-            let told = background.ask(Request::Tell);
-            self.note(told)?;
-        }
+    pub(crate) fn durable(
+        &mut self,
+        memory: &Mapped,
+        geometry: &Geometry,
+    ) -> Result<Durable, CheckpointError> {
         if let Maker::None(why) = &self.maker {
             return Err(CheckpointError::NotDurable { why });
         }
         if self.is_poisoned(memory) {
             return Err(CheckpointError::Poisoned);
+        }
+        if matches!(self.maker, Maker::There(_)) {
+            let told = checkpoint::told(memory, self.role, geometry.seed());
+            self.last = told.unwrap_or(self.last);
         }
         Ok(self.last)
     }
