@@ -99,21 +99,23 @@ pub(crate) fn newest(memory: &impl DurableMemory, role: Role, seed: u32) -> Opti
 /// How far a role is durable, from its word and its slots; `None` while they are being written.
 pub(crate) fn told(memory: &impl DurableMemory, role: Role, seed: u32) -> Option<Durable> {
     let position = memory.load(word::DURABLE.of(role), DURABLE_LOAD);
-    [false, true].into_iter().find_map(|second| {
+    let whole = [false, true].into_iter().filter_map(|second| {
         let words = memory.load_slot(Slot { role, second });
-        let slot = Checkpoint::decode(&words, seed, role, second)?;
-        let messages = if slot.intended == position {
-            slot.messages
-        } else if slot.acknowledged == position {
-            slot.acknowledged_messages
-        } else {
-            return None;
-        };
-        Some(Durable {
-            incarnation: slot.incarnation,
-            position,
-            messages,
-        })
+        Checkpoint::decode(&words, seed, role, second)
+    });
+    // Of two that speak of one position the later one knows the incarnation.
+    let slot = whole
+        .filter(|slot| slot.intended == position || slot.acknowledged == position)
+        .max_by_key(|slot| slot.sequence)?;
+    let messages = if slot.intended == position {
+        slot.messages
+    } else {
+        slot.acknowledged_messages
+    };
+    Some(Durable {
+        incarnation: slot.incarnation,
+        position,
+        messages,
     })
 }
 
