@@ -392,10 +392,7 @@ impl Durability {
 
     /// Whether durable work is refused: a sync has failed, here or on the other side.
     pub(crate) fn is_poisoned(&mut self, memory: &Mapped) -> bool {
-        let both = [Role::Producer, Role::Consumer];
-        self.poisoned |= both
-            .iter()
-            .any(|role| crate::state::is_poisoned(memory, *role));
+        self.poisoned |= crate::state::is_any_poisoned(memory);
         self.poisoned
     }
 

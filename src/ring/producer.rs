@@ -503,10 +503,7 @@ impl<M: Memory> ProducerCore<M> {
     fn is_barred(&self) -> bool {
         self.always_long
             || self.has_abandoned()
-            || (self.geometry.durable
-                && [Role::Producer, Role::Consumer]
-                    .iter()
-                    .any(|role| crate::state::is_poisoned(&self.memory, *role)))
+            || (self.geometry.durable && crate::state::is_any_poisoned(&self.memory))
     }
 
     /// Whether records may lie behind the tail that were never published.
