@@ -83,28 +83,28 @@ pub(crate) enum Fault {
     Sync(i32),
 }
 
-/// The newest whole slot of a role.
-pub(crate) fn newest(memory: &impl DurableMemory, role: Role, seed: u32) -> Option<Checkpoint> {
-    let [first, second] = [false, true].map(|second| {
+/// The slots of a role that are whole.
+fn whole_slots(
+    memory: &impl DurableMemory,
+    role: Role,
+    seed: u32,
+) -> impl Iterator<Item = Checkpoint> {
+    [false, true].into_iter().filter_map(move |second| {
         let words = memory.load_slot(Slot { role, second });
         Checkpoint::decode(&words, seed, role, second)
-    });
-    match (first, second) {
-        (Some(first), Some(second)) if second.sequence > first.sequence => Some(second),
-        (Some(first), _) => Some(first),
-        (None, second) => second,
-    }
+    })
+}
+
+/// The newest whole slot of a role.
+pub(crate) fn newest(memory: &impl DurableMemory, role: Role, seed: u32) -> Option<Checkpoint> {
+    whole_slots(memory, role, seed).max_by_key(|slot| slot.sequence)
 }
 
 /// How far a role is durable, from its word and its slots; `None` while they are being written.
 pub(crate) fn told(memory: &impl DurableMemory, role: Role, seed: u32) -> Option<Durable> {
     let position = memory.load(word::DURABLE.of(role), DURABLE_LOAD);
-    let whole = [false, true].into_iter().filter_map(|second| {
-        let words = memory.load_slot(Slot { role, second });
-        Checkpoint::decode(&words, seed, role, second)
-    });
     // Of two that speak of one position the later one knows the incarnation.
-    let slot = whole
+    let slot = whole_slots(memory, role, seed)
         .filter(|slot| slot.intended == position || slot.acknowledged == position)
         .max_by_key(|slot| slot.sequence)?;
     let messages = if slot.intended == position {
@@ -155,10 +155,9 @@ pub(crate) struct Checkpointer {
     seed: u32,
     newest: Checkpoint,
     durable: Durable,
-    /// Whether the newest slot is known to be on the medium.
+    /// Whether what this end found is known to be on the medium: at once if nobody held the role
+    /// before, under this boot.
     prepared: bool,
-    /// Whether somebody held the role before, under this boot.
-    inherits: bool,
     poisoned: bool,
 }
 
@@ -188,7 +187,6 @@ impl Checkpointer {
                 messages,
             },
             prepared: !inherits,
-            inherits,
             poisoned: false,
         })
     }
@@ -263,7 +261,7 @@ impl Checkpointer {
         if self.prepared {
             return Ok(());
         }
-        if self.inherits && self.role == Role::Producer {
+        if self.role == Role::Producer {
             let from = memory.load(word::DURABLE.of(Role::Consumer), Order::RELAXED);
             let oldest = reached.wrapping_sub(geometry.capacity_bytes);
             let is_sound =
