@@ -11,6 +11,7 @@ use crate::location::Location;
 use crate::options::Options;
 use crate::producer::Producer;
 use crate::trusted::{Trust, Trusted, Untrusted};
+use crate::wait::Patience;
 
 /// Bytes of the call number in front of every request and every reply, little-endian.
 const NUMBER_BYTES: usize = 8;
@@ -343,7 +344,8 @@ impl<T: Trust> Client<T> {
         // own, and only ever compared for equality.
         let number = self.requests.totals().messages;
         send_numbered(&mut self.requests, number, request, deadline)?;
-        loop {
+        let mut patience = Patience::until(deadline);
+        while patience.lasts() {
             self.replies.recv_vec(&mut self.buffer, deadline)?;
             let (found, body) = split_number(&self.buffer)?;
             if found == number {
@@ -352,6 +354,7 @@ impl<T: Trust> Client<T> {
                 return Ok(());
             }
         }
+        Err(CallError::TimedOut) // a server may answer everything but this request
     }
 
     /// Bytes of the longest request: 8 less than the ring's longest message.

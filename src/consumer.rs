@@ -12,6 +12,7 @@ use crate::memory::Mapped;
 use crate::messages::{Messages, TryMessages};
 use crate::ring::{ConsumerCore, Record, Taken};
 use crate::trusted::{ReleaseOnDrop, Trust, Trusted, Untrusted};
+use crate::wait::Patience;
 
 /// The end that takes messages. At most one exists for a ring at any time: the kernel sees to it.
 ///
@@ -302,6 +303,7 @@ impl<T: Trust> Consumer<T> {
         buffer: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<usize, RecvError> {
+        let mut patience = Patience::until(deadline);
         loop {
             if let Some(length) = self.take_checked(buffer) {
                 return Ok(length);
@@ -314,6 +316,7 @@ impl<T: Trust> Consumer<T> {
                     self.release_one(record);
                     return Ok(length);
                 }
+                Ok(None) if !patience.lasts() => return Err(RecvError::TimedOut),
                 Ok(None) => self.wait_for_message(deadline)?,
                 Err(corruption) => return Err(self.note(corruption).into()),
             }
@@ -491,10 +494,14 @@ impl<T: Trust> Consumer<T> {
     pub fn wait_for_message(&mut self, deadline: Option<Instant>) -> Result<(), RecvError> {
         self.end.link.check()?;
         self.end.core.settle();
+        let mut patience = Patience::until(deadline);
         loop {
             let taken = self.end.core.begin();
             if self.end.core.has_message(&taken) {
                 return Ok(());
+            }
+            if !patience.lasts() {
+                return Err(RecvError::TimedOut);
             }
             self.end.serve_short_producer();
             self.end.wait(deadline)?;
@@ -522,11 +529,13 @@ impl<T: Trust> Consumer<T> {
     /// The next record, waited for.
     #[inline]
     pub(crate) fn front_until(&mut self, deadline: Option<Instant>) -> Result<Record, RecvError> {
+        let mut patience = Patience::until(deadline);
         loop {
             self.end.link.check()?;
             let taken = self.end.core.begin();
             match self.end.core.next(&taken) {
                 Ok(Some(record)) => return Ok(record),
+                Ok(None) if !patience.lasts() => return Err(RecvError::TimedOut),
                 Ok(None) => self.wait_for_message(deadline)?,
                 Err(corruption) => return Err(self.note(corruption).into()),
             }

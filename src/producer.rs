@@ -13,6 +13,7 @@ use crate::memory::Mapped;
 use crate::ring::{Pending, ProducerCore};
 use crate::state;
 use crate::trusted::{Trust, Trusted, Untrusted};
+use crate::wait::Patience;
 
 /// The end that publishes messages. At most one exists for a ring at any time: the kernel sees to
 /// it.
@@ -155,6 +156,10 @@ impl End {
         let pending = self.core.begin();
         match self.core.claim(&pending, message_bytes) {
             Err(TrySendError::WaitingForCheckpoint) => SendError::WaitingForCheckpoint,
+            Err(TrySendError::Corrupt(corruption)) => {
+                self.link.refuse_from_now_on(corruption);
+                SendError::Corrupt(corruption)
+            }
             _ => SendError::TimedOut,
         }
     }
@@ -325,10 +330,13 @@ impl<T: Trust> Producer<T> {
 
     #[inline(never)]
     fn send_long(&mut self, message: &[u8], deadline: Option<Instant>) -> Result<(), SendError> {
+        let mut patience = Patience::until(deadline);
         loop {
             match self.try_send_long(message) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint) => {
+                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint)
+                    if patience.lasts() =>
+                {
                     self.wait_for_room(message.len(), deadline)?;
                 }
                 Err(error) => return Err(SendError::from_try(error)),
@@ -355,13 +363,15 @@ impl<T: Trust> Producer<T> {
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
         let bytes = message_bytes as u64;
+        let mut patience = Patience::until(deadline);
         loop {
             self.end.link.check()?;
             self.end.make_ready().map_err(SendError::from_try)?;
             let pending = self.end.core.begin();
             match self.end.core.claim(&pending, bytes) {
                 Ok(_) => return Ok(()),
-                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint) => {}
+                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint)
+                    if patience.lasts() => {}
                 Err(error) => return Err(SendError::from_try(self.note(error))),
             }
             self.end.wait_for_room(bytes, deadline)?;
@@ -473,13 +483,16 @@ impl<T: Trust> Producer<T> {
         max_bytes: usize,
         deadline: Option<Instant>,
     ) -> Result<Claim<'_, T>, SendError> {
+        let mut patience = Patience::until(deadline);
         let space = loop {
             self.end.link.check()?;
             self.end.make_ready().map_err(SendError::from_try)?;
             let pending = self.end.core.begin();
             match self.end.core.claim(&pending, max_bytes as u64) {
                 Ok(space) => break space,
-                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint) => {
+                Err(TrySendError::Full | TrySendError::WaitingForCheckpoint)
+                    if patience.lasts() =>
+                {
                     self.wait_for_room(max_bytes, deadline)?;
                 }
                 Err(error) => return Err(SendError::from_try(self.note(error))),

@@ -11,6 +11,7 @@ use crate::consumer::Consumer;
 use crate::error::{RecvError, SendError, TryRecvError, TrySendError};
 use crate::producer::Producer;
 use crate::trusted::{Trust, Untrusted};
+use crate::wait::Patience;
 
 /// A producer of values of one type `M`, each one message of exactly `size_of::<M>()` bytes.
 ///
@@ -296,16 +297,19 @@ impl<M: FromBytes, T: Trust> TypedConsumer<M, T> {
     /// ```
     #[inline]
     pub fn try_recv(&mut self) -> Result<M, TypedError<TryRecvError>> {
-        let found = self.consumer.peek_len()?;
-        if found == self.bytes.len() {
-            self.consumer.try_recv(&mut self.bytes)?;
+        // One look says how long the message is and takes it: a length that was looked at before
+        // may be another one by the time of a receive.
+        let record = self.consumer.front()?;
+        if record.message_bytes() as usize == self.bytes.len() {
+            self.consumer.copy_front(record, &mut self.bytes)?;
             if let Ok(message) = M::read_from_bytes(&self.bytes) {
+                self.consumer.release_one(record);
                 return Ok(message);
             }
         }
         Err(TypedError::WrongSize {
             expected_bytes: self.bytes.len() as u64,
-            found_bytes: found as u64,
+            found_bytes: u64::from(record.message_bytes()),
         })
     }
 
@@ -352,10 +356,11 @@ impl<M: FromBytes, T: Trust> TypedConsumer<M, T> {
 
     #[inline]
     fn recv_until(&mut self, deadline: Option<Instant>) -> Result<M, TypedError<RecvError>> {
+        let mut patience = Patience::until(deadline);
         loop {
             match self.try_recv() {
                 Ok(message) => return Ok(message),
-                Err(TypedError::Ring(TryRecvError::Empty)) => {
+                Err(TypedError::Ring(TryRecvError::Empty)) if patience.lasts() => {
                     self.consumer.wait_for_message(deadline)?;
                 }
                 Err(TypedError::Ring(error)) => return Err(RecvError::from_try(error).into()),

@@ -61,6 +61,37 @@ impl Kernel for Linux<'_> {
     }
 }
 
+/// How long a call that waits in several steps may go on.
+///
+/// A wait ends when something seems to be there, and the call looks for itself then. A peer that
+/// shows something and takes it back at once could keep that going for ever, so whoever looked in
+/// vain asks here before it waits again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    deadline: Option<Instant>,
+    tried: bool,
+}
+
+impl Patience {
+    /// Until a deadline; without one, for ever.
+    pub(crate) const fn until(deadline: Option<Instant>) -> Self {
+        Self {
+            deadline,
+            tried: false,
+        }
+    }
+
+    /// Whether there may be another wait: the first one in any case, which reports an ending rather
+    /// than a deadline that has passed; later ones before the deadline only.
+    pub(crate) fn lasts(&mut self) -> bool {
+        let is_first = !core::mem::replace(&mut self.tried, true);
+        is_first
+            || self
+                .deadline
+                .is_none_or(|deadline| Instant::now() < deadline)
+    }
+}
+
 /// What one sleep waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pause {
