@@ -60,8 +60,13 @@ struct Slots {
 }
 
 /// Works out what the ring holds. Stores nothing.
-pub(crate) fn survey(memory: &impl DurableMemory, geometry: &Geometry) -> Result<Found, Failure> {
-    let slots = read_slots(memory, geometry)?;
+///
+/// The slots are read once: what they said then is what counts from there on.
+fn survey(
+    memory: &impl DurableMemory,
+    geometry: &Geometry,
+    slots: &Slots,
+) -> Result<Found, Failure> {
     let (producer, consumer) = (&slots.producer, &slots.consumer);
     let head = Progress::new(consumer.intended, consumer.messages, consumer.bytes);
     let acknowledged = producer.acknowledged;
@@ -162,8 +167,8 @@ pub(crate) fn recover(
     geometry: &Geometry,
     manner: Manner,
 ) -> Result<Found, Failure> {
-    let mut found = survey(memory, geometry)?;
     let slots = read_slots(memory, geometry)?;
+    let mut found = survey(memory, geometry, &slots)?;
     let generation = begin(memory);
     if manner.doubt_clean_pages {
         checkpoint::make_dirty(memory, found.head.position, found.tail.position);

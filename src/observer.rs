@@ -8,7 +8,7 @@ use crate::layout::{Identity, Role, word};
 use crate::memory::{Mapped, Memory, Order};
 use crate::peer::{self, Holder, PeerState};
 use crate::region::{Backing, Object};
-use crate::ring::{self, Geometry, RoleSnapshot};
+use crate::ring::{self, Geometry, Record, RoleSnapshot};
 use crate::role;
 use crate::state;
 use crate::totals::Totals;
@@ -116,6 +116,16 @@ pub struct Peeked {
     pub next_position: u64,
     /// The payload.
     pub message: Vec<u8>,
+}
+
+impl Peeked {
+    fn new((record, message): (Record, Vec<u8>)) -> Self {
+        Self {
+            position: record.position(),
+            next_position: record.end(),
+            message,
+        }
+    }
 }
 
 impl Snapshot {
@@ -253,22 +263,12 @@ impl Observer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn peek(&self, position: u64) -> Result<Option<Peeked>, Corruption> {
-        if ring::may_be_published(&self.mapped, &self.geometry, position) {
-            self.peek_reached(position)
-        } else {
-            Ok(None)
+        if !ring::may_be_published(&self.mapped, &self.geometry, position) {
+            return Ok(None);
         }
-    }
-
-    /// Copies the message at a position that was reached from record to record.
-    fn peek_reached(&self, position: u64) -> Result<Option<Peeked>, Corruption> {
         let mut message = Vec::new();
         let record = ring::peek_at(&self.mapped, &self.geometry, position & !7, &mut message)?;
-        Ok(record.map(|record| Peeked {
-            position: record.position(),
-            next_position: record.end(),
-            message,
-        }))
+        Ok(record.map(|record| Peeked::new((record, message))))
     }
 
     /// Copies every message that waits now, oldest first; messages that the consumer takes
@@ -286,23 +286,8 @@ impl Observer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn peek_all(&self) -> Result<Vec<Peeked>, Corruption> {
-        let start = ring::read_position(&self.mapped, Role::Consumer, ring::HEAD_LOAD);
-        let mut found: Vec<Peeked> = Vec::new();
-        let mut at = start;
-        // Never round the ring: a live pair could keep this going for ever.
-        while at.wrapping_sub(start) < self.geometry.capacity_bytes {
-            if let Some(peeked) = self.peek_reached(at)? {
-                at = peeked.next_position;
-                found.push(peeked);
-                continue;
-            }
-            let head = ring::read_position(&self.mapped, Role::Consumer, ring::HEAD_LOAD);
-            if head == at || !crate::position::at_or_after(head, at) {
-                break; // nothing is published there
-            }
-            at = head; // the consumer passed it
-        }
-        Ok(found)
+        let found = ring::peek_all(&self.mapped, &self.geometry)?;
+        Ok(found.into_iter().map(Peeked::new).collect())
     }
 
     /// Bytes of the data area.

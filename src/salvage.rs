@@ -8,7 +8,7 @@ use crate::cold;
 use crate::error::{Corruption, OpenError};
 use crate::layout::{COMMIT_BYTES, Checkpoint, Features, Identity, Role};
 use crate::location::Location;
-use crate::memory::{Mapped, Memory, store_identity};
+use crate::memory::{Mapped, store_identity};
 use crate::options::{CreatePlan, HugePages, Options};
 use crate::peer;
 use crate::position;
@@ -207,10 +207,7 @@ fn walk_live(old: &Mapped, geometry: &Geometry, mut load: Load) -> Option<Load> 
 /// From the durable head over records that are whole, in a ring that nobody uses.
 fn walk_proven(old: &Mapped, geometry: &Geometry, mut load: Load) -> Load {
     let mut at = load.start;
-    while let Some(next) = ring::next_proven(old, geometry, load.start.position, at) {
-        let bytes = next.bytes().wrapping_sub(at.bytes()); // at most the longest message
-        let mut message = vec![0; usize::try_from(bytes).unwrap_or(0)];
-        old.copy_out(position::advance(at.position, COMMIT_BYTES), &mut message);
+    while let Some((next, message)) = ring::copy_proven(old, geometry, load.start.position, at) {
         load.messages.push(message);
         at = next;
     }

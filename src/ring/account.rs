@@ -25,7 +25,7 @@
 //!   head has passed was published before, and settling counts all that is published.
 //! - A lying producer makes the count wrong, or an attach fail with a typed error: every position
 //!   is bounded by a capacity, every record by the ring's longest message and by the end of the
-//!   range, the tries by [`TRIES`].
+//!   range, the reads of an account by [`TRIES`], the counts by [`COUNTS`].
 //!
 //! A live producer's slot can be overwritten while it is read: its counters after the *other*
 //! slot's position. "account" makes a reader of new counters see that position as well, so a slot
@@ -51,6 +51,10 @@ const TRIES: u32 = 1000;
 
 /// The same for who counts beside its own hot thread, and can do so later.
 const BESIDE_TRIES: u32 = 64;
+
+/// A count, which may go over the whole ring, is made anew for a producer that settles meanwhile.
+/// A correct one causes that twice at most.
+const COUNTS: u32 = 4;
 
 /// An observer counts over at most so many bytes: it shall not read the whole ring for a number.
 const OBSERVED_BYTES: u64 = 4096;
@@ -211,7 +215,7 @@ pub(crate) fn count_released(
     head: u64,
 ) -> Result<Progress, Corruption> {
     let mut settled = 0;
-    for _ in 0..TRIES {
+    for _ in 0..COUNTS {
         let account = read_account(memory, Role::Producer);
         let counted = count_to(memory, geometry, account, head);
         settled = account.position;

@@ -58,6 +58,8 @@
 
 mod account;
 mod consumer;
+#[cfg(all(test, not(loom)))]
+mod hostile;
 #[cfg(test)]
 mod models;
 mod observe;
@@ -70,14 +72,14 @@ mod walk;
 
 pub(crate) use account::{Progress, beside, count_released, read_account, reset_account};
 pub(crate) use consumer::{ConsumerCore, Record, Taken};
-pub(crate) use observe::{RoleSnapshot, may_be_published, peek_at, role_snapshot};
+pub(crate) use observe::{RoleSnapshot, may_be_published, peek_all, peek_at, role_snapshot};
 pub(crate) use order::{
     CLOSED_LOAD, CLOSED_STORE, DURABLE_LOAD, DURABLE_STORE, HEAD_LOAD, SESSION_LOAD, SESSION_STORE,
     TAIL_LOAD,
 };
 pub(crate) use parking::{Sleeper, Waker, bump};
 pub(crate) use producer::{Pending, ProducerCore, Space};
-pub(crate) use walk::{Walked, next_proven, walk};
+pub(crate) use walk::{Walked, copy_proven, next_proven, walk};
 
 use crate::checksum::Checksum;
 use crate::error::{Corruption, Damage};

@@ -4,7 +4,7 @@ use super::account::{Progress, observed};
 use super::order::{COMMIT_LOAD, HEAD_LOAD, LAP_ACQUIRE, SESSION_LOAD, TAIL_LOAD};
 use super::{Geometry, Record, read_position};
 use crate::error::Corruption;
-use crate::layout::{EMPTY, Role, word};
+use crate::layout::{EMPTY, Role, record_bytes, word};
 use crate::memory::{Memory, Order};
 use crate::position;
 
@@ -84,4 +84,35 @@ pub(crate) fn peek_at(
     let record = bounded?;
     geometry.verify(record, out)?;
     Ok(Some(record))
+}
+
+/// Copies every message that waits now, oldest first.
+///
+/// The work is bounded, whatever the two sides do meanwhile: no more than a capacity of records is
+/// copied, nor of records in vain because the consumer passed them.
+pub(crate) fn peek_all(
+    memory: &impl Memory,
+    geometry: &Geometry,
+) -> Result<Vec<(Record, Vec<u8>)>, Corruption> {
+    let start = read_position(memory, Role::Consumer, HEAD_LOAD);
+    let mut found = Vec::new();
+    let mut at = start;
+    let mut in_vain = 0_u64;
+    while position::distance(start, at) < geometry.capacity_bytes
+        && in_vain <= geometry.capacity_bytes
+    {
+        let mut message = Vec::new();
+        if let Some(record) = peek_at(memory, geometry, at & !7, &mut message)? {
+            at = record.end();
+            found.push((record, message));
+            continue;
+        }
+        let head = read_position(memory, Role::Consumer, HEAD_LOAD);
+        if head == at || !position::at_or_after(head, at) {
+            break; // nothing is published there
+        }
+        at = head; // the consumer passed it
+        in_vain = in_vain.saturating_add(record_bytes(message.len() as u64));
+    }
+    Ok(found)
 }

@@ -1,8 +1,8 @@
 //! Walking the commit words: how a successor finds where the dead left off, and how much it was.
 
-use super::Geometry;
 use super::account::Progress;
 use super::order::COMMIT_LOAD;
+use super::{Geometry, Record};
 use crate::error::{Corruption, Damage};
 use crate::layout::{COMMIT_BYTES, EMPTY};
 use crate::memory::Memory;
@@ -105,17 +105,42 @@ pub(crate) fn next_proven(
     head: u64,
     at: Progress,
 ) -> Option<Progress> {
+    let record = next_bounded(memory, geometry, head, at)?;
+    geometry.verify_in_place(memory, record).ok()?;
+    Some(behind(at, record))
+}
+
+/// The same, with a copy of the payload: it is the copy that is checked, so nobody can change what
+/// was checked.
+pub(crate) fn copy_proven(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    head: u64,
+    at: Progress,
+) -> Option<(Progress, Vec<u8>)> {
+    let record = next_bounded(memory, geometry, head, at)?;
+    let mut message = vec![0; record.message_bytes() as usize]; // at most the longest message
+    memory.copy_out(record.payload(), &mut message);
+    geometry.verify(record, &message).ok()?;
+    Some((behind(at, record), message))
+}
+
+fn next_bounded(
+    memory: &impl Memory,
+    geometry: &Geometry,
+    head: u64,
+    at: Progress,
+) -> Option<Record> {
     let word = memory.load_data(at.position, COMMIT_LOAD);
     if word == EMPTY {
         return None;
     }
     let record = geometry.record(at.position, word).ok()?;
     let reach = position::distance(head, position::advance(record.end(), COMMIT_BYTES));
-    if reach > geometry.capacity_bytes {
-        return None;
-    }
-    geometry.verify_in_place(memory, record).ok()?;
-    let mut next = at;
-    next.advance(record.end(), 1, record.padding_bytes());
-    Some(next)
+    (reach <= geometry.capacity_bytes).then_some(record)
+}
+
+fn behind(mut at: Progress, record: Record) -> Progress {
+    at.advance(record.end(), 1, record.padding_bytes());
+    at
 }
