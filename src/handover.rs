@@ -5,7 +5,6 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -134,59 +133,65 @@ impl Options {
     }
 
     fn receive_descriptor(&self, socket: &UnixStream) -> Result<OwnedFd, OpenError> {
-        let peer = rustix::net::sockopt::socket_peercred(socket)
-            .map_err(|errno| failed("ask who is at its other end", errno))?;
-        let expected = self.expected_owner();
-        let found = peer.uid.as_raw();
-        if found != expected {
-            return Err(OpenError::WrongOwner {
-                name: NAME.to_owned(),
-                expected,
-                found,
-            });
-        }
-        let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut mark = [0_u8];
-        let received = rustix::io::retry_on_intr(|| {
-            let mut data = [IoSliceMut::new(&mut mark)];
-            rustix::net::recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC)
-        });
-        let received = received.map_err(|errno| failed("receive from it", errno))?;
-        // All of them are owned from here on, and closed unless one is returned.
-        let mut descriptors: Vec<OwnedFd> = control
-            .drain()
-            .filter_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        let [byte] = mark;
-        let truncated = received.flags.contains(ReturnFlags::CTRUNC);
-        match (received.bytes, descriptors.pop(), descriptors.len()) {
-            (0, ..) => Err(refused("the end of the stream".to_owned())),
-            _ if truncated => Err(refused("more control data than that".to_owned())),
-            (_, None, _) => Err(refused("no descriptor".to_owned())),
-            (_, Some(_), more @ 1..) => {
-                Err(refused(format!("{} descriptors", more.saturating_add(1))))
-            }
-            _ if byte != MARK => Err(refused(format!("the byte {byte:#04x} with a descriptor"))),
-            (_, Some(descriptor), 0) => Ok(descriptor),
-        }
+        check_peer(NAME, socket, self.expected_owner())?;
+        take_descriptor(NAME, socket)
+    }
+}
+
+/// Refuses a socket at whose other end, when it was connected, was another user.
+pub(crate) fn check_peer(name: &str, socket: &UnixStream, expected: u32) -> Result<(), OpenError> {
+    let peer = rustix::net::sockopt::socket_peercred(socket)
+        .map_err(|errno| OpenError::os(name, "ask who is at the other end of its socket", errno))?;
+    let found = peer.uid.as_raw();
+    if found == expected {
+        return Ok(());
+    }
+    Err(OpenError::WrongOwner {
+        name: name.to_owned(),
+        expected,
+        found,
+    })
+}
+
+/// Takes one byte and the one descriptor that must come with it.
+pub(crate) fn take_descriptor(name: &str, socket: &UnixStream) -> Result<OwnedFd, OpenError> {
+    let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut mark = [0_u8];
+    let received = rustix::io::retry_on_intr(|| {
+        let mut data = [IoSliceMut::new(&mut mark)];
+        rustix::net::recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC)
+    });
+    let received =
+        received.map_err(|errno| OpenError::os(name, "receive it from the socket", errno))?;
+    let refused = |found| not_handed_over(name, found);
+    // All of them are owned from here on, and closed unless one is returned.
+    let mut descriptors: Vec<OwnedFd> = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let [byte] = mark;
+    let truncated = received.flags.contains(ReturnFlags::CTRUNC);
+    match (received.bytes, descriptors.pop(), descriptors.len()) {
+        (0, ..) => Err(refused("the end of the stream".to_owned())),
+        _ if truncated => Err(refused("more control data than that".to_owned())),
+        (_, None, _) => Err(refused("no descriptor".to_owned())),
+        (_, Some(_), more @ 1..) => Err(refused(format!("{} descriptors", more.saturating_add(1)))),
+        _ if byte != MARK => Err(refused(format!("the byte {byte:#04x} with a descriptor"))),
+        (_, Some(descriptor), 0) => Ok(descriptor),
     }
 }
 
 /// What errors call a ring that has not arrived yet.
 const NAME: &str = "the ring handed over the socket";
 
-fn failed(action: &'static str, errno: Errno) -> OpenError {
-    OpenError::os("the socket", action, errno)
-}
-
-fn refused(found: String) -> OpenError {
+fn not_handed_over(name: &str, found: String) -> OpenError {
     OpenError::NotARing {
-        name: NAME.to_owned(),
+        name: name.to_owned(),
         expected: format!("one descriptor, with the byte {MARK:#04x}"),
         found,
     }

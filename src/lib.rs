@@ -95,6 +95,7 @@ mod region;
 mod ring;
 mod role;
 mod salvage;
+mod served;
 mod session;
 #[cfg(feature = "simulator")]
 #[doc(hidden)]

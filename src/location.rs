@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::ParseLocationError;
@@ -9,11 +10,15 @@ use crate::error::ParseLocationError;
 /// Bytes that the name of a shared memory object may have: room is left for a temporary suffix.
 const MAX_SHM_NAME_BYTES: usize = 200;
 
+/// Bytes that the path of a socket may have: `sun_path` ends with a NUL.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
 /// Where a ring is.
 ///
 /// Written as text it is a path (`orders.ring`), `shm:NAME`, `sysv:0x5eed` (or the key in
-/// decimal), `sysv:id:42` or `fd:3`. A file whose name begins like one of these is written with a
-/// directory in front: `./shm:orders`. Other text with a colon is a path like any other.
+/// decimal), `sysv:id:42`, `fd:3` or `unix:PATH`. A file whose name begins like one of these is
+/// written with a directory in front: `./shm:orders`. Other text with a colon is a path like any
+/// other.
 ///
 /// ```
 /// use ringduct::Location;
@@ -37,6 +42,10 @@ pub enum Location {
     SysVId(i32),
     /// An open descriptor of this process: zero or more. It stays open and stays the caller's.
     Fd(i32),
+    /// The ring that somebody hands over at the Unix socket with this path, of 1 to 107 bytes:
+    /// `ringduct serve`, or a program that answers each connection with
+    /// [`Ring::hand_over`](crate::Ring::hand_over). It can be opened and not made.
+    Unix(PathBuf),
 }
 
 impl FromStr for Location {
@@ -83,7 +92,25 @@ fn parse(text: &str) -> Result<Location, &'static str> {
             None => Err("the descriptor is not a number from 0 to 2147483647"),
         };
     }
+    if let Some(path) = text.strip_prefix("unix:") {
+        check_socket_path(Path::new(path))?;
+        return Ok(Location::Unix(PathBuf::from(path)));
+    }
     Ok(Location::File(PathBuf::from(text)))
+}
+
+/// What the path of a socket must be, for parsed names and for those built in code.
+pub(crate) fn check_socket_path(path: &Path) -> Result<(), &'static str> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() {
+        Err("the path of the socket is empty")
+    } else if bytes.len() > MAX_SOCKET_PATH_BYTES {
+        Err("the path of the socket is longer than 107 bytes; a relative one may be shorter")
+    } else if bytes.contains(&0) {
+        Err("the path of the socket contains a NUL byte")
+    } else {
+        Ok(())
+    }
 }
 
 /// What a shared memory name must be, for parsed names and for those built in code.
@@ -127,7 +154,7 @@ impl fmt::Display for Location {
         match self {
             Self::File(path) => {
                 let text = path.to_string_lossy();
-                if ["shm:", "sysv:", "fd:"]
+                if ["shm:", "sysv:", "fd:", "unix:"]
                     .iter()
                     .any(|prefix| text.starts_with(prefix))
                 {
@@ -139,6 +166,7 @@ impl fmt::Display for Location {
             Self::SysVKey(key) => write!(f, "sysv:{key:#x}"),
             Self::SysVId(id) => write!(f, "sysv:id:{id}"),
             Self::Fd(number) => write!(f, "fd:{number}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -189,6 +217,11 @@ mod tests {
             ("sysv:id:42", Location::SysVId(42)),
             ("fd:0", Location::Fd(0)),
             ("fd:2147483647", Location::Fd(i32::MAX)),
+            ("unix:a.sock", Location::Unix("a.sock".into())),
+            ("unix:/run/a b", Location::Unix("/run/a b".into())),
+            ("unix:unix:x", Location::Unix("unix:x".into())),
+            ("./unix:x", file("./unix:x")),
+            ("unix", file("unix")),
         ];
         for (text, expected) in table {
             assert_eq!(read(text), expected, "{text}");
@@ -225,6 +258,8 @@ mod tests {
             "fd:+1",
             "fd: 1",
             "fd:2147483648",
+            "unix:",
+            "unix:a\0b",
         ];
         for text in table {
             let error = text.parse::<Location>().unwrap_err();
@@ -240,12 +275,16 @@ mod tests {
                 .parse::<Location>()
                 .is_err()
         );
+        for (length, allowed) in [(107, true), (108, false)] {
+            let text = format!("unix:{}", "x".repeat(length));
+            assert_eq!(text.parse::<Location>().is_ok(), allowed, "{length} bytes");
+        }
     }
 
     /// Goal: a path that looks like a name of another kind is printed so that it stays a path.
     #[test]
     fn paths_with_prefixes_stay_paths() {
-        for path in ["shm:x", "sysv:1", "fd:3"] {
+        for path in ["shm:x", "sysv:1", "fd:3", "unix:x"] {
             let shown = Location::from(Path::new(path)).to_string();
             assert_eq!(
                 read(&shown),
@@ -259,7 +298,7 @@ mod tests {
         /// Goal: whatever is read is printed as text that reads back the same; nothing panics.
         #[test]
         fn reading_and_printing_are_inverse(
-            text in "(|shm:|sysv:|sysv:0x|sysv:id:|fd:|\\./)[/.:a-fx0-9\\PC]{0,12}"
+            text in "(|shm:|sysv:|sysv:0x|sysv:id:|fd:|unix:|\\./)[/.:a-fx0-9\\PC]{0,12}"
         ) {
             if let Ok(location) = text.parse::<Location>() {
                 prop_assert_eq!(location.to_string().parse::<Location>(), Ok(location));

@@ -72,6 +72,9 @@ impl Options {
         location: &Location,
         read_only: bool,
     ) -> Result<Ring, OpenError> {
+        if let Location::Unix(path) = location {
+            return self.open_served(&location.to_string(), path, read_only);
+        }
         let started = Instant::now();
         loop {
             let object = region::open(location, self.expected_owner(), read_only)?;

@@ -151,6 +151,13 @@ fn numbers() -> Vec<(OpenError, &'static [&'static str])> {
             },
             &["5000 ms", "try again"],
         ),
+        (
+            OpenError::NotServed {
+                name: name(),
+                why: "a strike",
+            },
+            &["a strike", "start its server"],
+        ),
     ]
 }
 
@@ -261,6 +268,7 @@ fn bad_names_say_what_would_be_right() {
         "sysv:0",
         "sysv:id:-1",
         "fd:x",
+        "unix:",
         "a\0b",
     ] {
         let error = text.parse::<Location>().unwrap_err().to_string();

@@ -153,7 +153,7 @@ impl Wishes {
 
 fuzz_target!(|input: Input| {
     let prefixes = [
-        "", "shm:", "shm:/", "sysv:", "sysv:0x", "sysv:id:", "fd:", "./",
+        "", "shm:", "shm:/", "sysv:", "sysv:0x", "sysv:id:", "fd:", "unix:", "./",
     ];
     let prefix = prefixes[usize::from(input.prefix) % prefixes.len()];
     read_and_print(&format!("{prefix}{}", input.text));

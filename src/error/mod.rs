@@ -387,7 +387,7 @@ impl fmt::Display for ParseLocationError {
         write!(
             f,
             "{text:?} does not name a ring: {why}; write a path (orders.ring), shm:NAME, \
-             sysv:0xKEY, sysv:id:N or fd:N"
+             sysv:0xKEY, sysv:id:N, fd:N or unix:PATH"
         )
     }
 }

@@ -158,6 +158,13 @@ pub enum OpenError {
         /// The position up to which records are whole.
         found: u64,
     },
+    /// Nobody hands the ring over at its socket. Start its server, or look whether it is stopped.
+    NotServed {
+        /// The location, as it was given.
+        name: String,
+        /// How that shows.
+        why: &'static str,
+    },
     /// The kernel refused a step.
     Os {
         /// The location, as it was given.
@@ -215,6 +222,7 @@ impl fmt::Display for OpenError {
             | Self::NotDurable { name, .. }
             | Self::Poisoned { name }
             | Self::DataLoss { name, .. }
+            | Self::NotServed { name, .. }
             | Self::Os { name, .. } => {
                 write!(f, "{name}: ")?;
                 self.finding(f)?;
@@ -293,6 +301,7 @@ impl OpenError {
             | Self::NotDurable { .. }
             | Self::Poisoned { .. }
             | Self::DataLoss { .. } => self.durable_finding(f),
+            Self::NotServed { why, .. } => f.write_str(why),
             Self::Os { action, source, .. } => write!(f, "cannot {action}: {source}"),
         }
     }
@@ -358,6 +367,9 @@ impl OpenError {
             Self::DataLoss { .. } => {
                 "; it was left untouched: look at the disk, copy what is left with salvage"
             }
+            Self::NotServed { .. } => {
+                "; start its server (`ringduct serve`), or continue it if it is stopped"
+            }
             Self::Corrupt { .. } | Self::InvalidOption { .. } | Self::Os { .. } => "",
         })
     }
@@ -388,6 +400,7 @@ impl From<OpenError> for io::Error {
                 io::ErrorKind::PermissionDenied
             }
             OpenError::NoSpace { .. } => io::ErrorKind::StorageFull,
+            OpenError::NotServed { .. } => io::ErrorKind::ConnectionRefused,
             OpenError::NotDurable { .. } => io::ErrorKind::Unsupported,
             OpenError::Os { source, .. } => source.kind(),
             _ => io::ErrorKind::InvalidData,

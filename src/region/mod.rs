@@ -13,10 +13,11 @@ mod shm;
 mod sysv;
 #[cfg(test)]
 mod tests;
+mod unix;
 
 use core::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{OFlags, Stat};
@@ -28,6 +29,7 @@ use crate::location::Location;
 use crate::options::{CreatePlan, HugePages, MapExtras};
 
 pub(crate) use mirror::Mapping;
+pub(crate) use unix::{await_server, connect};
 
 use mirror::Source;
 use names::Place;
@@ -313,6 +315,13 @@ pub(crate) fn create(
         }
         Location::Shm(object) => shm::create(name, object, plan, fill),
         Location::SysVKey(key) => sysv::create(&name, *key, plan, fill),
+        Location::Unix(_) => Err(OpenError::InvalidOption {
+            option: "location",
+            found: name,
+            expected: "a ring that exists: serve one there with `ringduct serve -u PATH`, or hand \
+                       over your own with Ring::hand_over"
+                .to_owned(),
+        }),
         Location::SysVId(_) | Location::Fd(_) => Err(OpenError::InvalidOption {
             option: "location",
             found: name,
@@ -332,7 +341,7 @@ fn check_can_be_durable(name: &str, location: &Location) -> Result<(), OpenError
         }
         Location::Shm(_) => Some("shared memory"),
         Location::SysVKey(_) | Location::SysVId(_) => Some("a System V segment"),
-        Location::Fd(_) => Some("a memory file"),
+        Location::Fd(_) | Location::Unix(_) => Some("a memory file"),
     };
     match why {
         Some(why) => Err(OpenError::NotDurable {
@@ -379,7 +388,27 @@ pub(crate) fn open(
         Location::SysVKey(key) => sysv::open_key(name, *key, how),
         Location::SysVId(id) => sysv::open_id(name, *id, how),
         Location::Fd(number) => memfd::open(name, *number, how),
+        // What is at a socket is received and not opened: see `connect` and `open_received`.
+        Location::Unix(_) => Err(OpenError::InvalidOption {
+            option: "location",
+            found: name,
+            expected: "one that can be opened by its name".to_owned(),
+        }),
     }
+}
+
+/// Opens the ring behind a descriptor that somebody handed over, and calls it `name`.
+pub(crate) fn open_received(
+    name: &str,
+    descriptor: &OwnedFd,
+    expected_owner: u32,
+    read_only: bool,
+) -> Result<Object, OpenError> {
+    let how = How {
+        expected_owner,
+        read_only,
+    };
+    memfd::open(name.to_owned(), descriptor.as_raw_fd(), how)
 }
 
 /// Makes a ring in a sealed memory file; `name` is what people see in `/proc`.

@@ -211,8 +211,21 @@ impl LowHalf for rustix::fs::FsWord {
 
 /// Only a plain file can be a ring.
 pub(super) fn check_regular(name: &str, stat: &Stat) -> Result<(), OpenError> {
-    let found = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => return Ok(()),
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(not_a_ring(name, kind(stat))),
+    }
+}
+
+/// Whether it is a socket.
+pub(super) fn is_socket(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Socket
+}
+
+/// What kind of file something is, in words.
+pub(super) fn kind(stat: &Stat) -> &'static str {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => "a regular file",
         FileType::Directory => "a directory",
         FileType::Symlink => "a symbolic link",
         FileType::Fifo => "a FIFO",
@@ -220,8 +233,7 @@ pub(super) fn check_regular(name: &str, stat: &Stat) -> Result<(), OpenError> {
         FileType::CharacterDevice => "a character device",
         FileType::BlockDevice => "a block device",
         FileType::Unknown => "something else",
-    };
-    Err(not_a_ring(name, found))
+    }
 }
 
 /// Only the expected user's file is trusted.
