@@ -52,6 +52,8 @@ pub struct Disk {
     words: Box<[Cell<u64>]>,
     log: RefCell<Vec<Event>>,
     openings: RefCell<Vec<Opening>>,
+    /// Some process of this record is dead or going to die.
+    mortal: Cell<bool>,
     /// Syncs to come until one fails, and how.
     failure: Cell<Option<(u32, i32)>>,
     /// A failing sync is on its way: whoever syncs meanwhile hears of it.
@@ -78,6 +80,7 @@ impl Disk {
             words: (0..count).map(|_| Cell::new(0)).collect(),
             log: RefCell::default(),
             openings: RefCell::default(),
+            mortal: Cell::new(false),
             failure: Cell::new(None),
             failing: Cell::new(None),
             hook: RefCell::default(),
@@ -140,6 +143,7 @@ impl Disk {
     pub fn settle(&self) {
         self.log.borrow_mut().clear();
         self.openings.borrow_mut().clear();
+        self.mortal.set(false);
         self.failure.set(None);
         self.failing.set(None);
         *self.hook.borrow_mut() = None;
@@ -225,11 +229,13 @@ impl Handle {
 
     /// The process dies after `events` more stores or ends of syncs: the rest never happens.
     pub fn die_after(&self, events: u32) {
+        self.disk.mortal.set(true);
         self.disk.openings.borrow_mut()[self.opening].left = events + 1;
     }
 
     /// The process dies now.
     pub fn kill(&self) {
+        self.disk.mortal.set(true);
         self.disk.openings.borrow_mut()[self.opening].left = 0;
     }
 
@@ -249,6 +255,9 @@ impl Handle {
 
     /// Counts an event of this process; false if it is dead.
     fn live(&self) -> bool {
+        if !self.disk.mortal.get() {
+            return true;
+        }
         let mut openings = self.disk.openings.borrow_mut();
         let left = &mut openings[self.opening].left;
         if *left != u32::MAX && *left != 0 {
@@ -281,6 +290,7 @@ impl Handle {
 }
 
 impl Carrier for Handle {
+    #[inline]
     fn load(&self, offset: u64) -> u64 {
         let word = word_of(offset);
         if self.disk.is_lazy.get() {
@@ -289,6 +299,7 @@ impl Carrier for Handle {
         self.disk.words[word as usize].get()
     }
 
+    #[inline]
     fn store(&self, offset: u64, value: u64) {
         let word = word_of(offset);
         if !self.live() {
@@ -300,7 +311,7 @@ impl Carrier for Handle {
             }
         }
         let old = self.disk.words[word as usize].replace(value);
-        self.disk.record(Event::Store {
+        self.disk.log.borrow_mut().push(Event::Store {
             word,
             old,
             new: value,

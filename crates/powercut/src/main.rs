@@ -1,16 +1,24 @@
-//! The long run: cases until enough images were judged, or the time is over.
+//! The long run: cases until enough images were judged, the time is over, or it is told to stop
+//! (SIGINT, SIGTERM). It says then how much it did.
 
 #![expect(
     clippy::print_stdout,
     clippy::arithmetic_side_effects,
     reason = "a tool that reports on the standard output; its numbers are small"
 )]
+#![expect(
+    clippy::disallowed_types,
+    reason = "a signal sets a flag of this process; nobody shares it"
+)]
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use ringduct_powercut::case::{self, Effort, Failure, Tally};
 use ringduct_powercut::library::Library;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Cuts the power under a ring, in a simulation, again and again.
@@ -52,22 +60,61 @@ fn count(text: &str) -> Result<u64, String> {
         .ok_or_else(wrong)
 }
 
-/// One thread's share of the cases.
-fn share(
-    arguments: &Arguments,
-    thread: u64,
+/// When to stop, and how far all threads are.
+struct Run {
     end: Option<Instant>,
-    bar: &ProgressBar,
-) -> Result<Tally, Box<Failure>> {
-    let mut tally = Tally::default();
-    let mut seed = arguments.seed.wrapping_add(thread);
-    while bar.position() < arguments.images && end.is_none_or(|end| Instant::now() < end) {
-        let found = case::run(&Library, seed, Effort::default(), None)?;
-        bar.inc(found.images);
-        tally.add(&found);
-        seed = seed.wrapping_add(arguments.threads);
+    stopped: Arc<AtomicBool>,
+    bar: ProgressBar,
+}
+
+impl Run {
+    fn begin(arguments: &Arguments) -> std::io::Result<Self> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&stopped))?;
+        }
+        let bar = ProgressBar::new(arguments.images).with_style(
+            ProgressStyle::with_template(
+                "{elapsed_precise} {bar:30} {human_pos}/{human_len} images {per_sec} {eta}",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.enable_steady_tick(Duration::from_millis(500));
+        let length = arguments
+            .minutes
+            .map(|minutes| Duration::from_secs(60 * minutes));
+        Ok(Self {
+            end: length.map(|length| Instant::now() + length),
+            stopped,
+            bar,
+        })
     }
-    Ok(tally)
+
+    fn goes_on(&self, arguments: &Arguments) -> bool {
+        self.bar.position() < arguments.images
+            && self.end.is_none_or(|end| Instant::now() < end)
+            && !self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// One thread's share of the cases.
+    fn share(&self, arguments: &Arguments, thread: u64) -> Result<Tally, Box<Failure>> {
+        let mut tally = Tally::default();
+        let mut seed = arguments.seed.wrapping_add(thread);
+        let mut told = Instant::now();
+        while self.goes_on(arguments) {
+            let found = case::run(&Library, seed, Effort::default(), None)?;
+            self.bar.inc(found.images);
+            tally.add(&found);
+            seed = seed.wrapping_add(arguments.threads);
+            // Nobody sees the bar where the output goes to a file.
+            if thread == 0 && self.bar.is_hidden() && told.elapsed() > Duration::from_secs(60) {
+                let (all, elapsed) = (self.bar.position(), self.bar.elapsed());
+                println!("{all} images in {elapsed:.0?}, up to seed {seed}");
+                told = Instant::now();
+            }
+        }
+        Ok(tally)
+    }
 }
 
 fn main() -> ExitCode {
@@ -84,23 +131,20 @@ fn main() -> ExitCode {
             Err(failure) => told(&failure),
         };
     }
-    let bar = ProgressBar::new(arguments.images).with_style(
-        ProgressStyle::with_template(
-            "{elapsed_precise} {bar:30} {human_pos}/{human_len} images {per_sec} {eta}",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    bar.enable_steady_tick(Duration::from_millis(500));
+    let run = match Run::begin(&arguments) {
+        Ok(run) => run,
+        Err(error) => {
+            println!("signals can not be heard: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let start = Instant::now();
-    let end = arguments
-        .minutes
-        .map(|minutes| start + Duration::from_secs(60 * minutes));
     let shares: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..arguments.threads)
             .map(|thread| {
                 scope.spawn({
-                    let (arguments, bar) = (&arguments, &bar);
-                    move || share(arguments, thread, end, bar)
+                    let (arguments, run) = (&arguments, &run);
+                    move || run.share(arguments, thread)
                 })
             })
             .collect();
@@ -109,7 +153,7 @@ fn main() -> ExitCode {
             .map(std::thread::ScopedJoinHandle::join)
             .collect()
     });
-    bar.abandon();
+    run.bar.abandon();
     let mut tally = Tally::default();
     for share in shares {
         match share {
@@ -119,9 +163,14 @@ fn main() -> ExitCode {
         }
     }
     println!(
-        "seed {}, {:.0?}: {tally:#?}",
+        "seed {}, {:.1?}{}: {tally:#?}",
         arguments.seed,
-        start.elapsed()
+        start.elapsed(),
+        if run.stopped.load(Ordering::Relaxed) {
+            ", stopped by a signal"
+        } else {
+            ""
+        }
     );
     ExitCode::SUCCESS
 }
