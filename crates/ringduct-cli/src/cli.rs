@@ -1,0 +1,50 @@
+//! The command line: one variant for each command, in the order in which `--help` lists them.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::create;
+use crate::failure::Failure;
+
+/// Streams messages between two processes of one machine through a ring in shared memory.
+#[derive(Parser, Debug)]
+#[command(name = "ringduct", version, about, after_help = AFTER, propagate_version = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Tool {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command's help ends with.
+const AFTER: &str = "\
+LOC, the location of a ring:
+  orders.ring          a file (./shm:x for a name that begins like one of the next)
+  shm:NAME             POSIX shared memory
+  sysv:0xKEY, sysv:id:N  a System V segment, by key or by id
+  fd:N                 an open descriptor
+
+Sizes are binary: 64K is 64 KiB, 64M is 64 MiB. Durations: 10ms, 1s, 5m; a bare number is seconds.
+
+Exit codes:
+  0  done, also when the reader of standard output had enough
+  1  anything else
+  2  the command line is wrong
+  3  timed out
+  4  the peer vanished without closing
+  5  damaged, or not a ring
+  6  the role is taken by another process
+  7  no space
+  128 and the number of the signal (130, 143) after SIGINT or SIGTERM; the ring was closed";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Create(create::Args),
+}
+
+impl Tool {
+    /// Does what was asked for.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Create(args) => create::run(&args),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `ringduct` on the command line: make rings, stream through them, look into them.
+//!
+//! Everything here stands on the library's public interface alone. Data goes to standard output
+//! and nothing else does; what is said to people goes to standard error.
+#![expect(dead_code, reason = "for `send` and `recv`, which come next")]
+
+mod cli;
+mod commands;
+mod container;
+mod failure;
+mod memory;
+mod output;
+mod place;
+mod signals;
+mod size;
+mod talk;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::Tool::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

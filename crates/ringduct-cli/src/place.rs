@@ -1,0 +1,74 @@
+//! Where a ring is, as it is written on the command line, and how one is opened there.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use ringduct::{Location, OpenError, Options, ParseLocationError, Ring};
+
+use crate::failure::Failure;
+use crate::{size, talk};
+
+/// A location that was given on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    location: Location,
+}
+
+/// What clap parses a `LOC` with: paths need not be UTF-8.
+pub(crate) fn parser() -> impl TypedValueParser<Value = Place> {
+    OsStringValueParser::new().try_map(|text| Place::parse(&text))
+}
+
+impl Place {
+    fn parse(text: &OsString) -> Result<Self, ParseLocationError> {
+        let location = match text.to_str() {
+            Some(text) => text.parse()?,
+            None => Location::from(Path::new(text)),
+        };
+        Ok(Self { location })
+    }
+
+    /// The location itself.
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Makes a ring; there must be none.
+    pub(crate) fn create(&self, options: &Options) -> Result<Ring, Failure> {
+        Ok(options.create(&self.location)?)
+    }
+
+    /// Opens the ring that is there.
+    pub(crate) fn open(&self, options: &Options) -> Result<Ring, OpenError> {
+        options.open(&self.location)
+    }
+
+    /// Opens the ring that is there, or makes one with the defaults and says so.
+    pub(crate) fn open_or_create(&self) -> Result<Ring, Failure> {
+        let options = Options::new();
+        match self.open(&options) {
+            Err(OpenError::NotFound { .. }) => {}
+            outcome => return Ok(outcome?),
+        }
+        let ring = options.open_or_create(&self.location)?;
+        let capacity = size::show_bytes(ring.capacity_bytes());
+        talk::say(format_args!(
+            "{self}: there was none; made a ring of {capacity}"
+        ));
+        Ok(ring)
+    }
+}
+
+impl From<Location> for Place {
+    fn from(location: Location) -> Self {
+        Self { location }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.location.fmt(f)
+    }
+}
