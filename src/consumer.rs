@@ -596,6 +596,12 @@ impl<T: Trust> Consumer<T> {
         }
     }
 
+    /// Refuses records that go round and round though nobody publishes them.
+    pub(crate) fn check_tail(&mut self) -> Result<(), TryRecvError> {
+        let checked = self.end.core.check_tail();
+        checked.map_err(|corruption| self.note(corruption).into())
+    }
+
     /// Remembers damage, so that this end refuses further work.
     pub(crate) fn note(&mut self, corruption: Corruption) -> Corruption {
         self.end.link.refuse_from_now_on(corruption);

@@ -312,6 +312,10 @@ impl<T: Trust> BufRead for ByteReader<T> {
                     self.held = true;
                     // An empty message would look like the end.
                     self.release_used()?;
+                    if !self.held {
+                        // Of these alone there may be a whole ring, which would go round for ever.
+                        self.consumer.check_tail()?;
+                    }
                 }
                 Err(RecvError::Closed) => self.ended = true,
                 Err(error) => return Err(error.into()),

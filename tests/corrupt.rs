@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 
 use ringduct::{
-    Consumer, Damage, Location, OpenError, Options, Producer, RecvError, Ring, SendError,
-    TryRecvError, TrySendError,
+    ByteReader, Consumer, Damage, Location, OpenError, Options, Producer, RecvError, Ring,
+    SendError, TryRecvError, TrySendError,
 };
 use tempfile::TempDir;
 
@@ -121,6 +122,32 @@ fn records_without_end() {
     assert_eq!(live.rx.drain(usize::MAX, |_| ()), Err(error));
     // An observer bounds its own work.
     assert!(live.ring.observer().unwrap().peek_all().unwrap().len() <= 512);
+}
+
+/// Goal: a reader of bytes comes to an end where a ring is full of messages without any, which
+/// nobody publishes. Method: as above, beside a producer that is
+/// there, and after one that has closed.
+#[test]
+fn emptiness_without_end() {
+    for closed in [false, true] {
+        let live = Live::new(false);
+        for offset in (0..CAPACITY).step_by(8) {
+            live.lie(DATA + offset, 1);
+        }
+        let Live { tx, rx, .. } = live;
+        let held = (!closed).then_some(tx); // or dropped here
+        let mut reader = ByteReader::new(rx);
+        let error = reader.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let what = error.get_ref().and_then(|inner| inner.downcast_ref());
+        let Some(TryRecvError::Corrupt(what)) = what else {
+            panic!("{error:?}")
+        };
+        assert_eq!(what.what, Damage::Tail);
+        assert!(what.position - what.found <= 2 * CAPACITY, "{what:?}");
+        assert!(reader.read(&mut [0; 8]).is_err(), "read on after damage");
+        drop(held);
+    }
 }
 
 /// Goal: a head that moved back, ran ahead of the tail or is no place for a record is damage when

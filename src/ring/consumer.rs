@@ -386,6 +386,24 @@ impl<M: Memory> ConsumerCore<M> {
         }
     }
 
+    /// Refuses a head that is farther beyond the tail than one publish reaches: the records there
+    /// lead round the ring, and nobody publishes them.
+    pub(crate) fn check_tail(&self) -> Result<(), Corruption> {
+        let tail = super::read_position(&self.memory, Role::Producer, TAIL_LOAD);
+        let head = self.released.position;
+        if position::at_or_after(tail, head)
+            || position::distance(tail, head) <= self.geometry.capacity_bytes
+        {
+            return Ok(());
+        }
+        Err(Corruption {
+            what: Damage::Tail,
+            position: head,
+            expected: head,
+            found: tail,
+        })
+    }
+
     /// Leaves the closed mark of `session`. `true`: the peer sleeps and must be woken.
     pub(crate) fn close(&mut self, session: u64) -> bool {
         self.settle();
