@@ -97,7 +97,7 @@ fn whole_slots(
 
 /// The newest whole slot of a role.
 pub(crate) fn newest(memory: &impl DurableMemory, role: Role, seed: u32) -> Option<Checkpoint> {
-    whole_slots(memory, role, seed).max_by_key(|slot| slot.sequence)
+    whole_slots(memory, role, seed).reduce(Checkpoint::later)
 }
 
 /// How far a role is durable, from its word and its slots; `None` while they are being written.
@@ -106,7 +106,7 @@ pub(crate) fn told(memory: &impl DurableMemory, role: Role, seed: u32) -> Option
     // Of two that speak of one position the later one knows the incarnation.
     let slot = whole_slots(memory, role, seed)
         .filter(|slot| slot.intended == position || slot.acknowledged == position)
-        .max_by_key(|slot| slot.sequence)?;
+        .reduce(Checkpoint::later)?;
     let messages = if slot.intended == position {
         slot.messages
     } else {

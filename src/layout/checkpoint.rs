@@ -48,6 +48,16 @@ impl Checkpoint {
         }
     }
 
+    /// The later of two checkpoints of a role. Sequences are compared as positions are: no number
+    /// that somebody forged is later than all that come.
+    pub(crate) const fn later(self, other: Self) -> Self {
+        if position::at_or_after(self.sequence, other.sequence) {
+            self
+        } else {
+            other
+        }
+    }
+
     /// Whether it lies in the second slot.
     pub(crate) const fn in_second(&self) -> bool {
         self.sequence & 1 == 0
@@ -228,6 +238,25 @@ mod tests {
             words[bit / 64] ^= 1 << (bit % 64);
             let read = Checkpoint::decode(&words, 9, Role::Producer, false);
             assert_eq!(read, None, "bit {bit}");
+        }
+    }
+
+    /// Goal: the one that is written over the older of two slots is the newest from then on,
+    /// whatever their sequences were.
+    #[test]
+    fn the_next_one_is_the_latest() {
+        let of = |sequence| Checkpoint {
+            sequence,
+            ..sample()
+        };
+        for first in [1, 7, i64::MAX as u64, u64::MAX] {
+            for second in [2, 8, 1 << 63, 0] {
+                let newest = of(first).later(of(second));
+                assert_eq!(newest, of(second).later(of(first)));
+                let next = of(newest.sequence.wrapping_add(1));
+                assert_eq!(newest.later(next), next, "{first} {second}");
+                assert_eq!(next.later(newest), next, "{first} {second}");
+            }
         }
     }
 
