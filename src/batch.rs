@@ -1,8 +1,10 @@
 //! Several messages at once, and one message written in place.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use crate::error::TrySendError;
+use crate::position;
 use crate::producer::Producer;
 use crate::ring::{Pending, Space};
 use crate::trusted::{Trust, Trusted, Untrusted};
@@ -157,6 +159,18 @@ impl<'a, T: Trust> Claim<'a, T> {
         let end = u32::try_from(end).unwrap_or(self.space.message_bytes());
         self.written = self.written.max(end);
         Ok(())
+    }
+
+    /// See `descriptors`.
+    pub(crate) fn read_from_fd(&mut self, source: BorrowedFd<'_>) -> io::Result<usize> {
+        self.producer.end.link.check().map_err(TrySendError::from)?;
+        let room = self.space.message_bytes().saturating_sub(self.written);
+        let to = position::advance(self.space.payload(), u64::from(self.written));
+        let memory = self.producer.end.core.memory();
+        let count = memory.read_in(source, to, room as usize)?;
+        let count_short = u32::try_from(count).unwrap_or(room).min(room);
+        self.written = self.written.saturating_add(count_short);
+        Ok(count)
     }
 
     /// Publishes the message with the length that was claimed.

@@ -403,18 +403,25 @@ impl<T: Trust> Consumer<T> {
         max: usize,
         mut each: impl FnMut(&[u8]),
     ) -> Result<usize, TryRecvError> {
-        self.take_many(max, |consumer, record| {
-            let mut scratch = core::mem::take(&mut consumer.scratch);
-            let length = record.message_bytes() as usize;
-            if scratch.len() < length {
-                scratch.resize(length, 0);
-            }
-            let (message, _) = scratch.split_at_mut(length);
-            consumer.copy_front(record, message)?;
-            each(message);
-            consumer.scratch = scratch;
-            Ok(())
-        })
+        self.take_many(max, |consumer, record| consumer.show(record, &mut each))
+    }
+
+    /// Copies a message to memory of this end's own and shows it there.
+    pub(crate) fn show<R>(
+        &mut self,
+        record: Record,
+        each: &mut impl FnMut(&[u8]) -> R,
+    ) -> Result<R, TryRecvError> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let length = record.message_bytes() as usize;
+        if scratch.len() < length {
+            scratch.resize(length, 0);
+        }
+        let (message, _) = scratch.split_at_mut(length);
+        self.copy_front(record, message)?;
+        let answer = each(message);
+        self.scratch = scratch;
+        Ok(answer)
     }
 
     /// Takes up to `max` messages one after the other and releases them together.

@@ -29,8 +29,9 @@
 //! | wait until | [`Producer::send_deadline`], [`Producer::send_timeout`] | [`Consumer::recv_deadline`], [`Consumer::recv_timeout`] |
 //! | many at once | [`Producer::batch`], [`Producer::try_send_all`] | [`Consumer::drain`] |
 //! | no copy | [`Producer::try_claim`] | [`Consumer::try_view`] |
+//! | a descriptor | [`Claim::read_from`] | [`Consumer::write_next`] |
 //! | a `Vec` | | [`Consumer::recv_vec`], [`Consumer::messages`] |
-//! | look first | | [`Consumer::peek`], [`Consumer::peek_vec`], [`Consumer::peek_len`] |
+//! | look first | | [`Consumer::peek`], [`Consumer::peek_vec`], [`Consumer::peek_len`], [`Consumer::peek_many`] |
 //! | only the newest | | [`Consumer::skip_to_latest`] |
 //!
 //! Blocking calls spin for a moment and then sleep in the kernel; [`Wait`] changes that.
@@ -70,6 +71,7 @@ mod checks;
 mod checksum;
 mod cold;
 mod consumer;
+mod descriptors;
 mod durability;
 mod error;
 mod facts;

@@ -1,5 +1,6 @@
 //! Looking at messages without taking them, and passing over them.
 
+use core::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::consumer::Consumer;
@@ -71,6 +72,53 @@ impl<T: Trust> Consumer<T> {
         out.resize(record.message_bytes() as usize, 0);
         self.copy_front(record, out).map_err(RecvError::from_try)?;
         Ok(())
+    }
+
+    /// Shows up to `max` messages, each copied out of the ring, and leaves them there: the way to
+    /// work on many at once and release them, with [`Consumer::skip`], only when that succeeded.
+    /// Returns the number shown, 0 when nothing is there; `each` ends the look by breaking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::drain`].
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// let (mut tx, mut rx) = ringduct::pair(4096)?;
+    /// tx.try_send_all(["a", "bc", "d"])?;
+    /// let mut page = Vec::new();
+    /// let shown = rx.peek_many(100, |message| {
+    ///     page.extend_from_slice(message);
+    ///     if page.len() < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    /// })?;
+    /// assert_eq!((shown, page.as_slice()), (2, &b"abc"[..])); // put it away, then:
+    /// assert_eq!(rx.skip(shown)?, 2);
+    /// assert_eq!(rx.peek_len()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peek_many(
+        &mut self,
+        max: usize,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<usize, TryRecvError> {
+        self.end.link.check()?;
+        let mut seen = self.end.core.begin();
+        let mut count = 0_usize;
+        while count < max {
+            let record = match self.end.core.next(&seen) {
+                Ok(Some(record)) => record,
+                Ok(None) if count == 0 => return self.nothing_there().map(|()| 0),
+                Ok(None) => break,
+                Err(corruption) => return Err(self.note(corruption).into()),
+            };
+            let flow = self.show(record, &mut each)?;
+            seen.add(record);
+            count = count.wrapping_add(1);
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(count)
     }
 
     /// Releases up to `max` messages unread, and says how many.

@@ -19,6 +19,8 @@
 )]
 
 use core::time::Duration;
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use super::{DurableMemory, Extent, Fence, Memory, Order, Place, Strength, SyncFault, copy};
@@ -122,6 +124,41 @@ impl Mapped {
     pub(crate) fn futex_wake(&self, word: Word) {
         // SAFETY: `word` gives an aligned address inside a page that every role can read.
         unsafe { sync::futex_wake(self.word(word)) };
+    }
+
+    /// Lets the kernel read from `source` to the bytes from a position on: one `read(2)`.
+    pub(crate) fn read_in(
+        &self,
+        source: BorrowedFd<'_>,
+        position: u64,
+        bytes: usize,
+    ) -> io::Result<usize> {
+        if !self.fits(bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let to = self.data(position);
+        // SAFETY: at most one capacity of bytes, and so many are mapped from every data byte on. The
+        // kernel stores them; Rust sees an opaque call that may change shared memory. Where the
+        // pages are gone it answers EFAULT.
+        let count = unsafe { libc::read(source.as_raw_fd(), to.cast(), bytes) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Lets the kernel write the bytes from a position on to `target`: one `write(2)`.
+    pub(crate) fn write_out(
+        &self,
+        target: BorrowedFd<'_>,
+        position: u64,
+        bytes: usize,
+    ) -> io::Result<usize> {
+        if !self.fits(bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let from = self.data(position);
+        // SAFETY: at most one capacity of bytes, and so many are mapped from every data byte on. The
+        // kernel loads them, whatever others store there meanwhile, and Rust none.
+        let count = unsafe { libc::write(target.as_raw_fd(), from.cast(), bytes) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
     /// Whether a copy of so many bytes stays inside what is mapped. The protocol never asks for
