@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::create;
+use crate::commands::{create, recv, send};
 use crate::failure::Failure;
 
 /// Streams messages between two processes of one machine through a ring in shared memory.
@@ -19,7 +19,8 @@ const AFTER: &str = "\
 LOC, the location of a ring:
   orders.ring          a file (./shm:x for a name that begins like one of the next)
   shm:NAME             POSIX shared memory
-  sysv:0xKEY, sysv:id:N  a System V segment, by key or by id
+  sysv:0xKEY, sysv:id:N    a System V segment, by key or by id
+  unix:PATH            whoever listens there hands it over (`ringduct serve`)
   fd:N                 an open descriptor
 
 Sizes are binary: 64K is 64 KiB, 64M is 64 MiB. Durations: 10ms, 1s, 5m; a bare number is seconds.
@@ -38,6 +39,8 @@ Exit codes:
 #[derive(Subcommand, Debug)]
 enum Command {
     Create(create::Args),
+    Send(send::Args),
+    Recv(recv::Args),
 }
 
 impl Tool {
@@ -45,6 +48,8 @@ impl Tool {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Create(args) => create::run(&args),
+            Command::Send(args) => send::run(&args),
+            Command::Recv(args) => recv::run(&args),
         }
     }
 }

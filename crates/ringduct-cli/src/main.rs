@@ -2,17 +2,23 @@
 //!
 //! Everything here stands on the library's public interface alone. Data goes to standard output
 //! and nothing else does; what is said to people goes to standard error.
-#![expect(dead_code, reason = "for `send` and `recv`, which come next")]
 
+mod checkpoints;
 mod cli;
 mod commands;
 mod container;
 mod failure;
+mod format;
+mod framing;
+mod input;
 mod memory;
 mod output;
+mod pacer;
 mod place;
+mod progress;
 mod signals;
 mod size;
+mod stdin;
 mod talk;
 
 use std::process::ExitCode;

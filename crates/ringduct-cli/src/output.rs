@@ -23,23 +23,33 @@ impl Output {
     }
 
     /// Writes all of `bytes`, unless a signal or the end of the reader comes between.
-    pub(crate) fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
-                Ok(0) => {
-                    return Err(Failure::io(
-                        "write to standard output",
-                        &ErrorKind::WriteZero.into(),
-                    ));
-                }
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let rest = |start| bytes.get(start..).unwrap_or_default();
+        self.write_with(bytes.len(), |mut file, start| file.write(rest(start)))
+    }
+
+    /// The same for so many bytes, each write made by `how`, which is told how many went before.
+    pub(crate) fn write_with(
+        &mut self,
+        bytes: usize,
+        mut how: impl FnMut(&std::fs::File, usize) -> io::Result<usize>,
+    ) -> Result<(), Failure> {
+        let mut written = 0_usize;
+        while written < bytes {
+            match how(&self.file, written) {
+                Ok(0) => return Err(failed(&ErrorKind::WriteZero.into())),
+                Ok(count) => written = written.saturating_add(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => signals::check()?,
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                     return Err(Failure::nobody_reads());
                 }
-                Err(error) => return Err(Failure::io("write to standard output", &error)),
+                Err(error) => return Err(failed(&error)),
             }
         }
         Ok(())
     }
+}
+
+fn failed(error: &io::Error) -> Failure {
+    Failure::io("write to standard output", error)
 }

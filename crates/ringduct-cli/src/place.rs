@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use ringduct::{Location, OpenError, Options, ParseLocationError, Ring};
+use ringduct::{Location, Observer, OpenError, Options, ParseLocationError, Ring};
 
 use crate::failure::Failure;
 use crate::{size, talk};
@@ -43,6 +43,11 @@ impl Place {
     /// Opens the ring that is there.
     pub(crate) fn open(&self, options: &Options) -> Result<Ring, OpenError> {
         options.open(&self.location)
+    }
+
+    /// Looks at the ring that is there, and writes nothing.
+    pub(crate) fn observe(&self, options: &Options) -> Result<Observer, Failure> {
+        Ok(options.observe(&self.location)?)
     }
 
     /// Opens the ring that is there, or makes one with the defaults and says so.

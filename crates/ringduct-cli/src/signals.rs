@@ -47,8 +47,10 @@ pub(crate) fn check() -> Result<(), Failure> {
     }
 }
 
-/// The instant at which a wait that begins now has to look for signals again.
-pub(crate) fn a_moment() -> Instant {
+/// The instant at which a wait that begins now has to look for signals again, or the deadline if
+/// that comes first.
+pub(crate) fn a_moment_until(deadline: Option<Instant>) -> Instant {
     let now = Instant::now();
-    now.checked_add(MOMENT).unwrap_or(now)
+    let moment = now.checked_add(MOMENT).unwrap_or(now);
+    deadline.map_or(moment, |deadline| deadline.min(moment))
 }

@@ -1,3 +1,5 @@
 //! One file for each command: its arguments, and what it does.
 
 pub(crate) mod create;
+pub(crate) mod recv;
+pub(crate) mod send;

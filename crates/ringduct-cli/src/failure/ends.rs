@@ -1,6 +1,6 @@
 //! What an end of a ring answers, in the words of the tool.
 
-use ringduct::{CheckpointError, Corruption, RecvError, SendError};
+use ringduct::{CheckpointError, Corruption, RecvError, SendError, TryRecvError, TrySendError};
 
 use super::{Code, Failure};
 use crate::place::Place;
@@ -42,11 +42,19 @@ impl Failure {
                 ),
             )
             .next("let the consumer make checkpoints (`ringduct recv --checkpoint`)"),
+            SendError::Closed => Self::new(
+                Code::Other,
+                format!("{place}: the ring is full and its consumer has closed"),
+            )
+            .next("start another one (`ringduct recv`); `send --follow` waits for it"),
             SendError::PeerGone => Self::new(
                 Code::PeerGone,
                 format!("{place}: the ring is full and its consumer vanished without closing"),
             )
-            .next("start it again (`ringduct recv`): it goes on where it was"),
+            .next(
+                "start it again (`ringduct recv`): it goes on where it was; `send --follow` waits \
+                 for it",
+            ),
             SendError::TooLong {
                 message_bytes,
                 max_bytes,
@@ -59,6 +67,39 @@ impl Failure {
             .next("split it, send with --framing raw, or make a ring with more --capacity"),
             SendError::Poisoned => Self::poisoned(place),
             SendError::Corrupt(corruption) => Self::corrupt(place, corruption),
+            error => Self::new(Code::Other, format!("{place}: {error}")),
+        }
+    }
+
+    /// The same for a send that does not wait; whoever waits for room does not come here.
+    pub(crate) fn try_send(place: &Place, error: TrySendError) -> Self {
+        match error {
+            TrySendError::Full => Self::send(place, SendError::TimedOut),
+            TrySendError::WaitingForCheckpoint => {
+                Self::send(place, SendError::WaitingForCheckpoint)
+            }
+            TrySendError::Poisoned => Self::poisoned(place),
+            TrySendError::TooLong {
+                message_bytes,
+                max_bytes,
+            } => Self::send(
+                place,
+                SendError::TooLong {
+                    message_bytes,
+                    max_bytes,
+                },
+            ),
+            TrySendError::Corrupt(corruption) => Self::corrupt(place, corruption),
+            error => Self::new(Code::Other, format!("{place}: {error}")),
+        }
+    }
+
+    /// The same for a receive that does not wait.
+    pub(crate) fn try_recv(place: &Place, error: TryRecvError) -> Self {
+        match error {
+            TryRecvError::Empty => Self::recv(place, RecvError::TimedOut),
+            TryRecvError::Closed => Self::recv(place, RecvError::Closed),
+            TryRecvError::Corrupt(corruption) => Self::corrupt(place, corruption),
             error => Self::new(Code::Other, format!("{place}: {error}")),
         }
     }

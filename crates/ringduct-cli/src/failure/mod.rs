@@ -4,6 +4,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use crate::place::Place;
 use crate::talk;
 
 mod ends;
@@ -58,6 +59,14 @@ impl Failure {
         self
     }
 
+    /// The same, which happened to this ring.
+    #[must_use]
+    pub(crate) fn of(mut self, place: &Place) -> Self {
+        let what = self.what.map(|what| format!("{place}: {what}"));
+        self.what = what;
+        self
+    }
+
     /// The program was asked to end: 128 and the number of the signal, without a word.
     pub(crate) fn signal(signal: i32) -> Self {
         Self {
@@ -86,11 +95,13 @@ impl Failure {
     }
 
     /// The exit code.
+    #[cfg(test)]
     pub(crate) fn code(&self) -> u8 {
         self.code
     }
 
     /// What happened; nothing if it ends without a word.
+    #[cfg(test)]
     pub(crate) fn what(&self) -> &str {
         self.what.as_deref().unwrap_or_default()
     }
