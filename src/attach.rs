@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::checks::{check_file, check_writable, refuse};
 use crate::consumer::Consumer;
-use crate::error::OpenError;
+use crate::error::{Corruption, OpenError};
 use crate::fork::ForkToken;
 use crate::layout::{Identity, Role, word};
 use crate::link::{Link, LinkParts};
@@ -135,7 +135,7 @@ impl Ring {
         let attach = self.begin(Role::Producer, mapping)?;
         let geometry = Geometry::new(&self.identity);
         let recovered = recovery::producer(&attach.mapped, &geometry, attach.trusts_backlog());
-        let resumed = recovered.map_err(|what| self.corrupt(what))?;
+        let resumed = recovered.map_err(|what| self.damaged(&attach.mapped, what))?;
         let free = self.free_from(&attach, &geometry, &resumed)?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
         let mut core = ProducerCore::new(mapped, geometry, resumed.own, free, fences);
@@ -144,6 +144,7 @@ impl Ring {
         self.erase_abandoned(&mut core, &mut durability)?;
         let mut link = attach.finish(&self.object);
         link.forget_past_endings(|| false);
+        self.check_whole(link.mapped())?;
         link.wait_for_durable(geometry.durable);
         Ok(Producer::from_parts(core, link, durability))
     }
@@ -155,7 +156,7 @@ impl Ring {
         let attach = self.begin(Role::Consumer, mapping)?;
         let geometry = Geometry::new(&self.identity);
         let recovered = recovery::consumer(&attach.mapped, &geometry, attach.trusts_backlog());
-        let resumed = recovered.map_err(|what| self.corrupt(what))?;
+        let resumed = recovered.map_err(|what| self.damaged(&attach.mapped, what))?;
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
         let mut core = ConsumerCore::new(mapped, geometry, resumed.own, fences);
         core.settle();
@@ -163,6 +164,7 @@ impl Ring {
         let mut link = attach.finish(&self.object);
         // An ending is news only to a consumer that still has something to take.
         link.forget_past_endings(|| core.has_message(&core.begin()));
+        self.check_whole(link.mapped())?;
         Ok(Consumer::from_parts(core, link, durability))
     }
 
@@ -298,8 +300,20 @@ impl Ring {
         }
     }
 
-    fn corrupt(&self, what: crate::error::Corruption) -> OpenError {
+    fn corrupt(&self, what: Corruption) -> OpenError {
         OpenError::corrupt(self.object.name(), what)
+    }
+
+    /// The same, or that the file is not whole any more, which is what made it so.
+    fn damaged(&self, mapped: &Mapped, what: Corruption) -> OpenError {
+        let loss = self.object.loss(mapped.mapping());
+        self.corrupt(loss.unwrap_or(what))
+    }
+
+    /// Refuses a ring whose file was cut off, or could not be read, while an end was attached.
+    fn check_whole(&self, mapped: &Mapped) -> Result<(), OpenError> {
+        let loss = self.object.loss(mapped.mapping());
+        loss.map_or(Ok(()), |loss| Err(self.corrupt(loss)))
     }
 
     /// Opens a fresh descriptor of the ring, to hand to another process: over a Unix socket, or

@@ -45,7 +45,7 @@ impl<'a, T: Trust> Batch<'a, T> {
     pub fn push(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         self.producer.end.link.check()?;
         match self.producer.end.core.push(&mut self.pending, message) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(self.producer.end.link.check_intact()?),
             Err(error) => Err(self.producer.note(error)),
         }
     }
@@ -85,6 +85,9 @@ impl<'a, T: Trust> Batch<'a, T> {
     pub fn commit(self) -> usize {
         let count = self.len();
         self.producer.publish(self.pending);
+        if self.producer.end.link.check_intact().is_err() {
+            return 0; // the next call says why
+        }
         count
     }
 }
@@ -156,6 +159,7 @@ impl<'a, T: Trust> Claim<'a, T> {
         };
         self.producer.end.link.check()?;
         self.producer.end.core.write_at(self.space, start, bytes);
+        self.producer.end.link.check_intact()?;
         let end = u32::try_from(end).unwrap_or(self.space.message_bytes());
         self.written = self.written.max(end);
         Ok(())

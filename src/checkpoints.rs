@@ -102,7 +102,7 @@ impl<T: Trust> Producer<T> {
         if outcome.is_err() {
             end.core.recall_room(); // the next message asks, and is refused
         }
-        outcome
+        outcome.map_err(|error| end.link.explain(error))
     }
 
     /// How far everything is on the medium, as far as is known. Syncs nothing
@@ -198,8 +198,10 @@ impl<T: Trust> Consumer<T> {
         self.end.link.check()?;
         let end = &mut self.end;
         let reached = *end.core.released();
-        end.durability
-            .checkpoint(end.core.memory(), end.core.geometry(), reached, None)
+        let outcome =
+            end.durability
+                .checkpoint(end.core.memory(), end.core.geometry(), reached, None);
+        outcome.map_err(|error| end.link.explain(error))
     }
 
     /// How far nothing is delivered again, as far as is known. Syncs nothing

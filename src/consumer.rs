@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::durability::Durability;
 use crate::error::{Corruption, RecvError, TryRecvError};
-use crate::link::{Ending, Link};
+use crate::link::{Ending, Goal, Link};
 use crate::memory::Mapped;
 use crate::messages::{Messages, TryMessages};
 use crate::ring::{ConsumerCore, Record, Taken};
@@ -63,7 +63,7 @@ pub(crate) struct End {
 impl Drop for End {
     fn drop(&mut self) {
         self.durability.stop(self.link.is_owner());
-        if self.link.is_owner() && !std::thread::panicking() {
+        if self.link.may_close() && !std::thread::panicking() {
             let session = self.link.session();
             if self.core.close(session) {
                 self.link.wake_peer();
@@ -84,8 +84,14 @@ impl End {
         let expected_bytes = link.expected_record_bytes(&done);
         let owes = durability.owes_checkpoint(&done);
         let ready = || core.look(expected_bytes) || (owes && core.producer_is_short());
-        match link.wait(done, done.position, deadline, ready) {
+        let goal = Goal {
+            done,
+            wanted: done.position,
+            deadline,
+        };
+        match link.wait(goal, ready, || core.missing()) {
             Ok(()) => Ok(()),
+            Err(Ending::Refused(refused)) => Err(refused.into()),
             Err(Ending::TimedOut) => Err(RecvError::TimedOut),
             Err(Ending::Closed) => Err(RecvError::Closed),
             Err(Ending::PeerGone) => Err(RecvError::PeerGone),
@@ -518,7 +524,9 @@ impl<T: Trust> Consumer<T> {
     /// Whether a message, or damage, is there. Does not use up the report of a close.
     pub(crate) fn try_has_message(&self) -> Result<bool, TryRecvError> {
         self.end.link.check()?;
-        Ok(self.end.core.has_message(&self.end.core.begin()))
+        let has_message = self.end.core.has_message(&self.end.core.begin());
+        self.end.link.check_intact()?;
+        Ok(has_message)
     }
 
     /// The next record, or why there is none.
@@ -553,7 +561,9 @@ impl<T: Trust> Consumer<T> {
     pub(crate) fn nothing_there(&mut self) -> Result<(), TryRecvError> {
         self.end.core.settle();
         self.end.tick(); // a policy may go by time
-        match self.end.core.drained(self.end.link.reported()) {
+        let drained = self.end.core.drained(self.end.link.reported());
+        self.end.link.check_intact()?; // or nothing of it was really read
+        match drained {
             None => Ok(()),
             Some(session) => {
                 self.end.link.report(session);
@@ -579,7 +589,10 @@ impl<T: Trust> Consumer<T> {
             });
         };
         match self.end.core.copy(record, out) {
-            Ok(()) => Ok(length),
+            Ok(()) => {
+                self.end.link.check_intact()?;
+                Ok(length)
+            }
             Err(corruption) => Err(self.note(corruption).into()),
         }
     }
@@ -611,8 +624,7 @@ impl<T: Trust> Consumer<T> {
 
     /// Remembers damage, so that this end refuses further work.
     pub(crate) fn note(&mut self, corruption: Corruption) -> Corruption {
-        self.end.link.refuse_from_now_on(corruption);
-        corruption
+        self.end.link.refuse_from_now_on(corruption)
     }
 
     /// Closes this end: a producer that waits on a full ring is told "closed". The same as dropping

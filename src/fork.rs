@@ -17,19 +17,20 @@ use std::io;
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use crate::sync::LocalPointer;
+use crate::memory::Strength;
+use crate::sync::{self, LocalPointer};
 
 /// The page of the process that made one last: of this one, or of an ancestor.
 ///
 static CURRENT: LocalPointer = LocalPointer::null();
 
 /// What the page of a living owner holds; zero is what the kernel leaves in a child.
-const ALIVE: u64 = 1;
+pub(crate) const ALIVE: u64 = 1;
 
 /// Says whether the process that made it is the one that asks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForkToken {
-    /// Only made by [`ForkToken::get`], so it points into a page that is never unmapped.
+    /// Points into a page, or a constant, that stays as long as the process.
     word: NonNull<u64>,
 }
 
@@ -60,6 +61,15 @@ impl ForkToken {
         }
     }
 
+    /// A token over a word of a page from [`wiped_on_fork`] that is never unmapped. It is alive while
+    /// the word is [`ALIVE`]: never in a child.
+    #[cfg(feature = "guard")]
+    pub(crate) fn over(word: &'static sync::LocalWord) -> Self {
+        Self {
+            word: NonNull::from(word).cast(),
+        }
+    }
+
     /// A token that no process owns: for an end that must not be used any more.
     pub(crate) fn nobodys() -> Self {
         static NOBODY: u64 = 0;
@@ -72,14 +82,14 @@ impl ForkToken {
     #[inline]
     pub(crate) fn is_owner(self) -> bool {
         // SAFETY: `word` is aligned and lies in a page that is mapped readable as long as the
-        // process, in a child too, where it is zero. Nobody writes to it after it was published.
-        // Volatile, because the kernel changes it behind the compiler's back.
-        unsafe { self.word.as_ptr().read_volatile() == ALIVE }
+        // process, in a child too, where it is zero. Whoever else writes to it stores whole words.
+        let word = unsafe { sync::load(self.word.as_ptr(), Strength::Relaxed) };
+        word == ALIVE
     }
 }
 
 /// A fresh page that says "alive" here and nothing in any child.
-fn wiped_on_fork() -> io::Result<(MmapRaw, NonNull<u64>)> {
+pub(crate) fn wiped_on_fork() -> io::Result<(MmapRaw, NonNull<u64>)> {
     let page_bytes = rustix::param::page_size();
     let page = MmapRaw::from(MmapOptions::new().len(page_bytes).map_anon()?);
     let start: *mut c_void = page.as_mut_ptr().cast();

@@ -53,6 +53,19 @@
 //! [`Producer::trust_peer`] are `unsafe` decisions, made once, that give borrowed views and
 //! in-place slices; a [`pair`] inside one process has them by construction.
 //!
+//! # Files that change
+//!
+//! A live pair goes on with the file that it has opened, whatever happens to its name or its mode.
+//! A file that was cut off under it is a [`Damage::FileTruncated`] from calls that wait, and else the
+//! signal SIGBUS; with the [guard](#features) it is an error from every call.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `guard` | the module `guard`: errors instead of SIGBUS, for rings in files that others may truncate |
+//! | `zerocopy` | typed messages: `TypedProducer`, `TypedConsumer` |
+//!
 //! The bytes are described in [`format`](mod@format).
 
 #[cfg(not(all(
@@ -77,6 +90,8 @@ mod error;
 mod facts;
 mod flush;
 mod fork;
+#[cfg(feature = "guard")]
+pub mod guard;
 mod handover;
 mod io;
 mod layout;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::error::{Corruption, Refused};
+use crate::error::{CheckpointError, Corruption, Damage, Refused};
 use crate::fork::ForkToken;
-use crate::layout::{Role, word};
-use crate::memory::Mapped;
+use crate::layout::{Page, Role, word};
+use crate::memory::{Mapped, Memory};
 use crate::pace::{self, Pace};
 use crate::peer::{self, Holder, PeerState};
 use crate::region::Object;
 use crate::ring::{self, Progress, Sleeper, bump};
 use crate::role::{self, Lease};
+use crate::sync::Slept;
 use crate::wait::{self, Linux, Pause, Wait};
 
 /// Why a wait ended without what was waited for.
@@ -23,6 +24,18 @@ pub(crate) enum Ending {
     Closed,
     /// The peer died; said once for each session of the peer.
     PeerGone,
+    /// The ring can not be used any more.
+    Refused(Refused),
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    /// How far this side has come.
+    pub(crate) done: Progress,
+    /// The position that the peer must reach before it needs to wake this side.
+    pub(crate) wanted: u64,
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// One end's tie to the ring. Fields drop in this order: the mapping before the lease, so that no
@@ -36,8 +49,8 @@ pub(crate) struct Link {
     _lease: Lease,
     object: Arc<Object>,
     token: ForkToken,
-    /// The same token until damage was seen; then one that is nobody's. One load on the hot path
-    /// asks for both.
+    /// As alive as that until damage was seen, or a page of the mapping was found missing. One load
+    /// on the hot path asks for all of it.
     usable: ForkToken,
     damage: Option<Corruption>,
     sleeper: Sleeper,
@@ -45,6 +58,8 @@ pub(crate) struct Link {
     pace: Pace,
     /// The peer's session whose end was reported already.
     reported: u64,
+    /// The peer's session as seen last while waiting.
+    met: u64,
     boot_id: [u64; 2],
 }
 
@@ -76,16 +91,17 @@ impl Link {
         Self {
             own,
             session,
+            usable: mapped.mapping().intact(),
             mapped,
             _lease: lease,
             object,
             token,
-            usable: token,
             damage: None,
             sleeper: Sleeper::new(own, session, parts.can_issue_barriers),
             wait: Wait::default(),
             pace: Pace::default(),
             reported: 0,
+            met: 0,
             boot_id: parts.boot_id,
         }
     }
@@ -114,16 +130,52 @@ impl Link {
 
     #[cold]
     fn refused(&self) -> Refused {
-        match self.damage {
-            Some(damage) if self.is_owner() => Refused::Corrupt(damage),
-            _ => Refused::Forked,
+        if !self.is_owner() {
+            return Refused::Forked;
+        }
+        // Without damage only a missing page makes an owner's end unusable.
+        match self.damage.or_else(|| self.loss()) {
+            Some(damage) => Refused::Corrupt(damage),
+            None => Refused::Forked,
         }
     }
 
-    /// Damage was seen: every further call reports it.
-    pub(crate) fn refuse_from_now_on(&mut self, damage: Corruption) {
+    /// Refuses once a page of the ring was found missing: what was just read or written is then
+    /// nothing. Costs nothing without the guard.
+    #[inline]
+    pub(crate) fn check_intact(&self) -> Result<(), Refused> {
+        if self.mapped.is_intact() {
+            Ok(())
+        } else {
+            Err(self.refused())
+        }
+    }
+
+    /// What became of the file, if it is not what it was.
+    #[cold]
+    pub(crate) fn loss(&self) -> Option<Corruption> {
+        self.object.loss(self.mapped.mapping())
+    }
+
+    /// Whether the end may still leave its mark: it is this process's, and the file is whole.
+    pub(crate) fn may_close(&self) -> bool {
+        self.is_owner() && self.loss().is_none()
+    }
+
+    /// Damage was seen: every further call reports it, or the loss of the file that is behind it.
+    pub(crate) fn refuse_from_now_on(&mut self, damage: Corruption) -> Corruption {
+        let damage = self.loss().unwrap_or(damage);
         self.damage = Some(damage);
         self.usable = ForkToken::nobodys();
+        damage
+    }
+
+    /// The reason behind a checkpoint that failed, where the file itself is the reason.
+    pub(crate) fn explain(&mut self, error: CheckpointError) -> CheckpointError {
+        match (error, self.loss()) {
+            (CheckpointError::Sync { .. }, Some(loss)) => self.refuse_from_now_on(loss).into(),
+            _ => error,
+        }
     }
 
     /// This end's session number.
@@ -235,17 +287,20 @@ impl Link {
         self.pace.typical_record_bytes(done.messages, done.position)
     }
 
-    /// Waits until `ready`, at most until `deadline`; tells when the peer ended instead.
+    /// Waits until `ready`, at most until the deadline; tells when the peer ended instead.
     ///
-    /// `done` is how far this side has come; `wanted` is the position that the peer must reach
-    /// before it needs to wake this side.
+    /// `missing` is asked when nothing has come for a while, for what should be there and is not.
     pub(crate) fn wait(
         &mut self,
-        done: Progress,
-        wanted: u64,
-        deadline: Option<Instant>,
+        goal: Goal,
         mut ready: impl FnMut() -> bool,
+        missing: impl Fn() -> Option<Corruption>,
     ) -> Result<(), Ending> {
+        let Goal {
+            done,
+            wanted,
+            deadline,
+        } = goal;
         let pauses = self.pace.begin(done.messages, done.position, Instant::now);
         if pauses > 0 && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             pace::look_away(pauses);
@@ -258,6 +313,7 @@ impl Link {
         if wait::spin(spin, &mut ready, || self.sees_close()) {
             return Ok(());
         }
+        self.look_around(done.position)?;
         bump(&self.mapped, word::WAITS.of(self.own));
         loop {
             if let Some((session, ending)) = self.ended() {
@@ -276,19 +332,53 @@ impl Link {
                     Err(Ending::TimedOut)
                 };
             }
-            self.wait_once(Pause { wanted, limit }, &mut ready);
+            self.wait_once(Pause { wanted, limit }, &mut ready)?;
             if ready() {
                 return Ok(());
+            }
+            self.look_around(done.position)?;
+            if let Some(damage) = missing() {
+                return Err(self.give_up(damage));
             }
         }
     }
 
+    /// Whether the ring is still what it was, as far as that can be told without being ended by a
+    /// signal: the size of the file first, then words that only ever grow.
+    fn look_around(&mut self, position: u64) -> Result<(), Ending> {
+        if let Some(loss) = self.loss() {
+            return Err(self.give_up(loss));
+        }
+        let (own, _) = ring::read_session(&self.mapped, self.own);
+        let (peer, _) = ring::read_session(&self.mapped, self.own.peer());
+        let wrong = if own == self.session {
+            (peer < self.met).then_some((self.met, peer))
+        } else {
+            Some((self.session, own))
+        };
+        self.met = peer;
+        match wrong {
+            None => Ok(()),
+            Some((expected, found)) => Err(self.give_up(Corruption {
+                what: Damage::Session,
+                position,
+                expected,
+                found,
+            })),
+        }
+    }
+
+    fn give_up(&mut self, damage: Corruption) -> Ending {
+        Ending::Refused(Refused::Corrupt(self.refuse_from_now_on(damage)))
+    }
+
     /// One spin, sleep or nap, until something may have changed: a message, room, or a close. A
     /// close wakes whoever sleeps; who is about to must look for it too.
-    fn wait_once(&mut self, pause: Pause, mut ready: impl FnMut() -> bool) {
-        match self.wait {
+    fn wait_once(&mut self, pause: Pause, mut ready: impl FnMut() -> bool) -> Result<(), Ending> {
+        let slept = match self.wait {
             Wait::Spin => {
                 wait::spin(pause.limit, ready, || self.sees_close());
+                Slept::Stirred
             }
             Wait::SpinThenPark { .. } if self.shares_kernel() => {
                 bump(&self.mapped, word::SLEEPS.of(self.own));
@@ -297,9 +387,38 @@ impl Link {
                     let (session, closed) = ring::read_session(mapped, own.peer());
                     ready() || (closed && session != reported)
                 };
-                wait::park(mapped, &Linux(mapped), &mut self.sleeper, pause, changed);
+                let kernel = Linux {
+                    mapped,
+                    object: &self.object,
+                };
+                wait::park(mapped, &kernel, &mut self.sleeper, pause, changed)
             }
-            Wait::SpinThenPark { .. } => wait::nap(pause.limit),
+            Wait::SpinThenPark { .. } => {
+                wait::nap(pause.limit);
+                Slept::Stirred
+            }
+        };
+        if slept == Slept::Nowhere {
+            let damage = self.unreadable_wake_word();
+            return Err(self.give_up(damage)); // says it if the file is shorter by now
+        }
+        Ok(())
+    }
+
+    /// The kernel did not find the word to sleep on: either because the file is shorter by now, or
+    /// because its page can not be read.
+    fn unreadable_wake_word(&self) -> Corruption {
+        let shape = self.mapped.mapping().shape();
+        let bytes = shape.total_bytes();
+        let page = match self.own {
+            Role::Producer => Page::Consumer,
+            Role::Consumer => Page::Producer,
+        };
+        Corruption {
+            what: Damage::PageLost,
+            position: shape.page_offset(page),
+            expected: bytes,
+            found: bytes,
         }
     }
 }

@@ -86,6 +86,8 @@ pub struct Snapshot {
     /// In a durable ring: whether the producer has run out of space that a checkpoint of the
     /// consumer covers.
     pub waits_for_checkpoint: bool,
+    /// What became of the ring's file, if it is not what it was: then nothing here is to be believed.
+    pub damage: Option<Corruption>,
 }
 
 /// Messages and bytes a second between two snapshots.
@@ -186,6 +188,13 @@ impl Observer {
     /// # Ok::<(), ringduct::OpenError>(())
     /// ```
     pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.words();
+        // Looked at last: what was read from a lost page is zero.
+        snapshot.damage = self.object.loss(self.mapped.mapping());
+        snapshot
+    }
+
+    fn words(&self) -> Snapshot {
         // Who is there, before the words: whoever leaves marks that first and lets go then. The
         // consumer's words first: its counters can then not be ahead of the producer's.
         let held = [Role::Producer, Role::Consumer].map(|role| self.is_held(role));
@@ -200,6 +209,7 @@ impl Observer {
         };
         Snapshot {
             taken_at: Instant::now(),
+            damage: None,
             backlog_bytes: behind(tx.progress.position, rx.progress.position, capacity),
             backlog_messages: behind(tx.progress.messages, rx.progress.messages, capacity / 8),
             waits_for_checkpoint: self
@@ -264,10 +274,11 @@ impl Observer {
     /// ```
     pub fn peek(&self, position: u64) -> Result<Option<Peeked>, Corruption> {
         if !ring::may_be_published(&self.mapped, &self.geometry, position) {
-            return Ok(None);
+            return self.believe(Ok(None));
         }
         let mut message = Vec::new();
-        let record = ring::peek_at(&self.mapped, &self.geometry, position & !7, &mut message)?;
+        let found = ring::peek_at(&self.mapped, &self.geometry, position & !7, &mut message);
+        let record = self.believe(found)?;
         Ok(record.map(|record| Peeked::new((record, message))))
     }
 
@@ -286,8 +297,20 @@ impl Observer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn peek_all(&self) -> Result<Vec<Peeked>, Corruption> {
-        let found = ring::peek_all(&self.mapped, &self.geometry)?;
+        let found = ring::peek_all(&self.mapped, &self.geometry);
+        let found = self.believe(found)?;
         Ok(found.into_iter().map(Peeked::new).collect())
+    }
+
+    /// What was read, unless a page was found missing meanwhile.
+    fn believe<X>(&self, found: Result<X, Corruption>) -> Result<X, Corruption> {
+        if self.mapped.is_intact() {
+            return found;
+        }
+        // Nor is a forked child's, which is not guarded; nothing was found missing there.
+        let mapping = self.mapped.mapping();
+        let loss = mapping.fault().and_then(|_| self.object.loss(mapping));
+        loss.map_or(found, Err)
     }
 
     /// Bytes of the data area.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::batch::{Batch, Claim};
 use crate::durability::Durability;
 use crate::error::{SendError, TrySendError};
-use crate::link::{Ending, Link};
+use crate::link::{Ending, Goal, Link};
 use crate::memory::Mapped;
 use crate::ring::{Pending, ProducerCore};
 use crate::state;
@@ -61,7 +61,7 @@ pub(crate) struct End {
 impl Drop for End {
     fn drop(&mut self) {
         self.durability.stop(self.link.is_owner());
-        if self.link.is_owner() && !std::thread::panicking() {
+        if self.link.may_close() && !std::thread::panicking() {
             let session = self.link.session();
             if self.core.close(session) {
                 self.link.wake_peer();
@@ -143,8 +143,14 @@ impl End {
                 || (owes && core.consumer_waits_for_durable())
                 || (is_durable && state::is_any_poisoned(core.memory()))
         };
-        match link.wait(done, wanted, deadline, ready) {
+        let goal = Goal {
+            done,
+            wanted,
+            deadline,
+        };
+        match link.wait(goal, ready, || None) {
             Ok(()) => Ok(()),
+            Err(Ending::Refused(refused)) => Err(refused.into()),
             Err(Ending::TimedOut) => Err(self.why_no_room(bytes)),
             Err(Ending::Closed) => Err(SendError::Closed),
             Err(Ending::PeerGone) => Err(SendError::PeerGone),
@@ -249,6 +255,7 @@ impl<T: Trust> Producer<T> {
         self.end.make_ready()?;
         match self.end.core.send_long(message) {
             Ok(wake) => {
+                self.end.link.check_intact()?;
                 if wake {
                     self.end.link.wake_peer();
                 }
@@ -428,7 +435,9 @@ impl<T: Trust> Producer<T> {
                 break;
             }
         }
-        Ok(batch.commit())
+        let count = batch.commit();
+        self.end.link.check_intact()?;
+        Ok(count)
     }
 
     /// Reserves space for a message of at most `max_bytes`, to be written in place and committed
@@ -517,11 +526,16 @@ impl<T: Trust> Producer<T> {
     /// Remembers damage, so that this end refuses further work.
     pub(crate) fn note(&mut self, error: TrySendError) -> TrySendError {
         match error {
-            TrySendError::Corrupt(corruption) => self.end.link.refuse_from_now_on(corruption),
+            TrySendError::Corrupt(corruption) => {
+                return self.end.link.refuse_from_now_on(corruption).into();
+            }
             TrySendError::Full | TrySendError::WaitingForCheckpoint => self.end.say_short(),
             _ => {}
         }
-        error
+        match self.end.link.check_intact() {
+            Ok(()) => error,
+            Err(refused) => refused.into(),
+        }
     }
 
     /// Closes the ring cleanly: the consumer drains it and is then told "closed". The same as

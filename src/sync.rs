@@ -43,6 +43,36 @@ impl LocalPointer {
     }
 }
 
+/// A word of this process that its threads and its signal handlers share. Never in a ring.
+#[cfg(feature = "guard")]
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct LocalWord(AtomicU64);
+
+#[cfg(feature = "guard")]
+impl LocalWord {
+    /// A word that holds `value`.
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    /// What it holds; what was stored before that is visible (label `guard` on both sides).
+    pub(crate) fn load(&self) -> u64 {
+        self.0.load(Ordering::Acquire) // guard
+    }
+
+    /// Lets it hold `value`.
+    pub(crate) fn store(&self, value: u64) {
+        self.0.store(value, Ordering::Release); // guard
+    }
+
+    /// Lets it hold `next` if it still holds `current`.
+    pub(crate) fn replace(&self, current: u64, next: u64) -> bool {
+        let (won, lost) = (Ordering::AcqRel, Ordering::Acquire); // guard
+        self.0.compare_exchange(current, next, won, lost).is_ok()
+    }
+}
+
 /// Loads the word at `word`.
 ///
 /// # Safety
@@ -120,21 +150,32 @@ pub(crate) fn barrier_everywhere() -> bool {
     membarrier(MembarrierCommand::GlobalExpedited).is_ok()
 }
 
+/// How a sleep on a word ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slept {
+    /// Woken, interrupted, or not even begun: look again.
+    Stirred,
+    /// The time is over, and nobody called.
+    Through,
+    /// The word is not there: a truncated file lost its page, or it can not be read.
+    Nowhere,
+}
+
 /// Sleeps until the low half of the word at `word` differs from `seen`, a wake comes, a signal
 /// comes, or `limit` has passed. May return early for no reason: look again.
 ///
 /// # Safety
 ///
 /// `word` is aligned to eight bytes and stays readable during the call.
-pub(crate) unsafe fn futex_wait(word: *const u64, seen: u32, limit: Duration) {
+pub(crate) unsafe fn futex_wait(word: *const u64, seen: u32, limit: Duration) -> Slept {
     // SAFETY: aligned and readable by this function's contract. The reference is only passed to
     // the kernel, which reads four bytes: on this little-endian machine the low half.
     let cell = unsafe { AtomicU32::from_ptr(word.cast_mut().cast()) };
     let limit = futex::Timespec::try_from(limit).ok();
-    // Woken, changed, interrupted or timed out: the caller looks again in each case. The one other
-    // answer, a fault on a page that a truncated file lost, must not become a busy loop.
-    if let Err(Errno::FAULT) = futex::wait(cell, futex::Flags::empty(), seen, limit.as_ref()) {
-        std::thread::sleep(Duration::from_millis(1));
+    match futex::wait(cell, futex::Flags::empty(), seen, limit.as_ref()) {
+        Err(Errno::TIMEDOUT) => Slept::Through,
+        Err(Errno::FAULT) => Slept::Nowhere,
+        _ => Slept::Stirred,
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use crate::layout::Word;
 use crate::memory::{Mapped, Memory};
+use crate::region::Object;
 use crate::ring::Sleeper;
-use crate::sync;
+use crate::sync::{self, Slept};
 
 /// A sleeper looks again after this long, whatever happens: a killed peer wakes nobody.
 pub(crate) const RECHECK: Duration = Duration::from_millis(100);
@@ -44,20 +45,27 @@ pub(crate) trait Kernel {
     /// A full barrier on every running thread that may publish; `false` when it is refused.
     fn barrier(&self) -> bool;
     /// Sleeps while the low half of `word` is `seen`, at most for `limit`; may return early.
-    fn sleep(&self, word: Word, seen: u32, limit: Duration);
+    fn sleep(&self, word: Word, seen: u32, limit: Duration) -> Slept;
 }
 
 /// The kernel underneath a mapping.
 #[derive(Debug)]
-pub(crate) struct Linux<'a>(pub(crate) &'a Mapped);
+pub(crate) struct Linux<'a> {
+    pub(crate) mapped: &'a Mapped,
+    pub(crate) object: &'a Object,
+}
 
 impl Kernel for Linux<'_> {
     fn barrier(&self) -> bool {
         sync::barrier_everywhere()
     }
 
-    fn sleep(&self, word: Word, seen: u32, limit: Duration) {
-        self.0.futex_wait(word, seen, limit);
+    fn sleep(&self, word: Word, seen: u32, limit: Duration) -> Slept {
+        match self.mapped.futex_wait(word, seen, limit) {
+            // Nobody called: perhaps because the ring is gone. Asked before anything is touched.
+            Slept::Through if self.object.loss(self.mapped.mapping()).is_some() => Slept::Nowhere,
+            slept => slept,
+        }
     }
 }
 
@@ -101,14 +109,15 @@ pub(crate) struct Pause {
     pub(crate) limit: Duration,
 }
 
-/// One sleep: steps S1 to S5 of `ring/parking.rs`. Returns after a wake, at the limit, or early.
+/// One sleep: steps S1 to S5 of `ring/parking.rs`. Returns after a wake, at the limit, or early;
+/// nothing is touched any more once the ring is nowhere.
 pub(crate) fn park(
     memory: &impl Memory,
     kernel: &impl Kernel,
     sleeper: &mut Sleeper,
     pause: Pause,
     mut ready: impl FnMut() -> bool,
-) {
+) -> Slept {
     let Pause { wanted, limit } = pause;
     let seen = sleeper.announce(memory, wanted);
     if !kernel.barrier() {
@@ -119,10 +128,15 @@ pub(crate) fn park(
     } else {
         limit.min(UNCOVERED_RECHECK)
     };
-    if !ready() {
-        kernel.sleep(sleeper.sleeps_on(), seen, limit);
+    let slept = if ready() {
+        Slept::Stirred
+    } else {
+        kernel.sleep(sleeper.sleeps_on(), seen, limit)
+    };
+    if slept != Slept::Nowhere {
+        sleeper.retract(memory);
     }
-    sleeper.retract(memory);
+    slept
 }
 
 /// Looks again and again for at most `limit`, or until `give_up`. `true`: ready.

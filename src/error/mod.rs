@@ -11,7 +11,8 @@ use std::error::Error;
 pub use checkpoint::CheckpointError;
 pub use open::OpenError;
 
-/// Something in shared memory that no correct peer can have written.
+/// Something in shared memory that no correct peer can have written, or memory that is not there any
+/// more.
 ///
 /// After one of these the end refuses further work: nothing in the ring can be trusted any more.
 /// Salvage what you need through an [`Observer`](crate::Observer), remove the ring and make a new
@@ -20,7 +21,8 @@ pub use open::OpenError;
 pub struct Corruption {
     /// Which word or record was wrong.
     pub what: Damage,
-    /// The position in the stream at which it was found.
+    /// The position in the stream at which it was found; for [`Damage::FileTruncated`] and
+    /// [`Damage::PageLost`], the offset in the file.
     pub position: u64,
     /// The bound it had to keep, or the value it had to have.
     pub expected: u64,
@@ -49,10 +51,26 @@ pub enum Damage {
     DurableHead,
     /// A role has no whole checkpoint slot.
     Checkpoint,
+    /// The number of a role's sessions went back: its page was taken out of the file, or
+    /// overwritten.
+    Session,
+    /// The file is shorter than the ring: somebody has cut it off. Expected are the bytes of the
+    /// ring, found those of the file. Without a [guard](crate#features) only found by calls that
+    /// wait; others are ended by the signal SIGBUS.
+    FileTruncated,
+    /// A page of the file was not to be had though the file is long enough: it could not be read,
+    /// there was no room for it, or it was cut off and is there again. Expected and found as above.
+    PageLost,
 }
 
 impl fmt::Display for Corruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            position,
+            expected,
+            found,
+            ..
+        } = self;
         let what = match self.what {
             Damage::RecordLength => "record length",
             Damage::RecordReserved => "reserved bits of a commit word",
@@ -62,13 +80,23 @@ impl fmt::Display for Corruption {
             Damage::Head => "consumer's head",
             Damage::DurableHead => "consumer's durable position",
             Damage::Checkpoint => "checkpoint slot",
+            Damage::Session => "session of a role",
+            Damage::FileTruncated => {
+                return write!(
+                    f,
+                    "the ring's file was truncated: it has {found} of {expected} bytes (found at \
+                     offset {position}); make a new ring, in a place where nobody else may write"
+                );
+            }
+            Damage::PageLost => {
+                return write!(
+                    f,
+                    "the ring's file can not be read or written at offset {position} of {expected}: \
+                     see what the kernel's log says of the disk, and whether there is room; copy \
+                     what can be read with salvage"
+                );
+            }
         };
-        let Self {
-            position,
-            expected,
-            found,
-            ..
-        } = self;
         write!(
             f,
             "the ring is damaged: {what} at position {position} is {found:#x}, expected (at most) \

@@ -24,11 +24,13 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use super::{DurableMemory, Extent, Fence, Memory, Order, Place, Strength, SyncFault, copy};
+#[cfg(feature = "guard")]
+use crate::fork::ForkToken;
 use crate::layout::{
     EMPTY, HEADER_READ_BYTES, MIN_UNIT_BYTES, OVERHEAD_BYTES, Page, Role, SLOT_WORDS, Slot, Word,
 };
 use crate::region::Mapping;
-use crate::sync;
+use crate::sync::{self, Slept};
 
 /// Payloads shorter than this fit in every ring with a word on either side: no capacity is below
 /// the smallest unit.
@@ -44,6 +46,9 @@ pub(crate) struct Mapped {
     mask: u64,
     /// The same for the word at or before a position.
     word_mask: u64,
+    /// Alive until a page was found missing.
+    #[cfg(feature = "guard")]
+    intact: ForkToken,
     mapping: Arc<Mapping>,
 }
 
@@ -61,6 +66,8 @@ impl Mapped {
             data: mapping.data(),
             mask,
             word_mask: mask & !7,
+            #[cfg(feature = "guard")]
+            intact: mapping.intact(),
             mapping,
         }
     }
@@ -115,9 +122,9 @@ impl Mapped {
     }
 
     /// Sleeps on a word of a role's page: see [`sync::futex_wait`].
-    pub(crate) fn futex_wait(&self, word: Word, seen: u32, limit: Duration) {
+    pub(crate) fn futex_wait(&self, word: Word, seen: u32, limit: Duration) -> Slept {
         // SAFETY: `word` gives an aligned address inside a page that every role can read.
-        unsafe { sync::futex_wait(self.word(word), seen, limit) };
+        unsafe { sync::futex_wait(self.word(word), seen, limit) }
     }
 
     /// Wakes the sleeper on a word of a role's page.
@@ -274,6 +281,17 @@ impl Memory for Mapped {
     fn fence(&self, fence: Fence) {
         sync::fence(fence.kind);
     }
+
+    #[cfg(feature = "guard")]
+    #[inline(always)]
+    fn is_intact(&self) -> bool {
+        // "guard": the handler of this thread came between what was read or written and this look;
+        // or that of another one did, and the zeros that it left were read. No instruction on
+        // x86-64.
+        sync::fence(super::FenceKind::Light);
+        sync::fence(super::FenceKind::Acquire);
+        self.intact.is_owner()
+    }
 }
 
 impl DurableMemory for Mapped {
@@ -355,9 +373,9 @@ impl Place for Address<'_> {
     }
 
     #[inline(always)]
-    fn write(self, payload: &[u8], commit: u64, order: Order) {
+    fn write(self, payload: &[u8], commit: u64, order: Order) -> bool {
         if !self.fits(payload.len()) {
-            return;
+            return false;
         }
         // SAFETY: the commit word, the payload and the word after it are at most the capacity
         // long, which is mapped from here on.
@@ -368,7 +386,11 @@ impl Place for Address<'_> {
         let end = unsafe { start.add(payload.len().div_ceil(8)) };
         // SAFETY: as above.
         unsafe { sync::store(end, EMPTY, Strength::Relaxed) };
+        if !self.memory.is_intact() {
+            return false;
+        }
         // SAFETY: as above.
         unsafe { sync::store(self.word, commit, order.strength) };
+        true
     }
 }

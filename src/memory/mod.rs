@@ -133,6 +133,11 @@ pub(crate) trait Memory {
     fn expect_to_write(&self, _position: u64) {}
     /// Issues a fence.
     fn fence(&self, fence: Fence);
+    /// Whether everything that was read and written until now really was in the ring. Asked before
+    /// what was read is given out and before what was written is published.
+    fn is_intact(&self) -> bool {
+        true
+    }
 }
 
 /// The kernel could not bring something to the medium, or did not try.
@@ -179,8 +184,10 @@ pub(crate) trait Place: Copy {
     fn load(self, order: Order) -> u64;
     /// Copies its payload, as long as `out`.
     fn read(self, out: &mut [u8]);
-    /// Writes its payload, then the empty word after it, then its commit word in this order.
-    fn write(self, payload: &[u8], commit: u64, order: Order);
+    /// Writes its payload, then the empty word after it, then its commit word in this order. `false`:
+    /// the commit word was not written, because the payload did not get into the ring.
+    #[must_use]
+    fn write(self, payload: &[u8], commit: u64, order: Order) -> bool;
 }
 
 /// A place in a memory that has no addresses.
@@ -220,11 +227,12 @@ impl<M: Memory> Place for At<'_, M> {
         self.memory.copy_out(start, out);
     }
 
-    fn write(self, payload: &[u8], commit: u64, order: Order) {
+    fn write(self, payload: &[u8], commit: u64, order: Order) -> bool {
         let start = position::advance(self.position, COMMIT_BYTES);
         self.memory.copy_in(start, payload);
         let end = position::advance(self.position, record_bytes(payload.len() as u64));
         self.memory.store_data(end, EMPTY, Order::RELAXED);
         self.memory.store_data(self.position, commit, order);
+        true
     }
 }

@@ -24,6 +24,8 @@ use rustix::process::Resource;
 use super::{Access, sysv, to_usize};
 use crate::error::OpenError;
 use crate::fork::{ForkToken, OwnMapping};
+#[cfg(feature = "guard")]
+use crate::guard::Region;
 use crate::layout::{Page, Role, Shape, Slot};
 use crate::memory::Extent;
 use crate::options::{HugePages, MapExtras};
@@ -44,6 +46,9 @@ pub(super) enum Source<'a> {
 /// writes what is mapped; those who do are in charge of how.
 #[derive(Debug)]
 pub(crate) struct Mapping {
+    /// Header and both copies of the data. Before the range, since it goes first.
+    #[cfg(feature = "guard")]
+    guarded: Region,
     range: OwnMapping,
     /// From the start of the reservation to the header: at least one page of guard.
     start: usize,
@@ -68,6 +73,30 @@ impl Mapping {
     /// The token of the process that mapped it. In a forked child nothing is mapped here.
     pub(crate) fn token(&self) -> ForkToken {
         self.range.token()
+    }
+
+    /// Alive in the process that mapped it, until a page of it was found missing.
+    pub(crate) fn intact(&self) -> ForkToken {
+        #[cfg(feature = "guard")]
+        return self.guarded.intact();
+        #[cfg(not(feature = "guard"))]
+        self.token()
+    }
+
+    /// The offset in the ring of the access that found a page missing first.
+    pub(crate) fn fault(&self) -> Option<u64> {
+        #[cfg(feature = "guard")]
+        return self.guarded.fault().map(|offset| {
+            let again = offset.checked_sub(self.shape.total_bytes());
+            again.map_or(offset, |again| {
+                again.saturating_add(self.shape.header_bytes())
+            })
+        });
+        #[cfg(not(feature = "guard"))]
+        {
+            let _unguarded = &self.range;
+            None
+        }
     }
 
     /// The address of a page of the header: `unit_bytes` long, aligned to it.
@@ -108,7 +137,16 @@ impl Mapping {
             }
             None => retry_on_intr(|| rustix::fs::fdatasync(medium)),
         };
-        outcome.map_err(Errno::raw_os_error)
+        outcome.map_err(Errno::raw_os_error)?;
+        // Neither call minds that pages are missing: there is nothing to write then.
+        let size = rustix::fs::fstat(medium)
+            .map_err(Errno::raw_os_error)?
+            .st_size;
+        let is_whole = u64::try_from(size).is_ok_and(|size| size >= self.shape.total_bytes());
+        if !is_whole || !self.intact().is_owner() {
+            return Err(Errno::IO.raw_os_error());
+        }
+        Ok(())
     }
 
     /// Takes the whole pages of the data between two positions, at most a capacity apart, out of
@@ -248,8 +286,11 @@ fn reserve(shape: Shape, align: usize, page_bytes: usize) -> io::Result<Mapping>
     // One page of guard, then up to the next multiple of `align`, a power of two.
     let behind_guard = address.addr().saturating_add(page_bytes);
     let aligned = behind_guard.saturating_add(align.wrapping_sub(1)) & align.wrapping_neg();
+    let start = aligned.wrapping_sub(address.addr());
     Ok(Mapping {
-        start: aligned.wrapping_sub(address.addr()),
+        #[cfg(feature = "guard")]
+        guarded: Region::new(address.wrapping_add(start), used, shape.unit_bytes())?,
+        start,
         range,
         shape,
         medium: None,

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use rustix::fs::{OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::error::OpenError;
+use crate::error::{Corruption, Damage, OpenError};
 use crate::layout::{HEADER_READ_BYTES, Role, Shape, UncheckedHeader};
 use crate::location::Location;
 use crate::options::{CreatePlan, HugePages, MapExtras};
@@ -204,6 +204,34 @@ impl Object {
             });
         }
         Ok(())
+    }
+
+    /// What became of the ring under a mapping of it: the file is shorter by now, or a page was not
+    /// to be had. Touches nothing that is mapped.
+    ///
+    /// Memory files are sealed and segments never change their size, so they are not asked.
+    pub(crate) fn loss(&self, mapping: &Mapping) -> Option<Corruption> {
+        let expected = mapping.shape().total_bytes();
+        let found = match self.backing {
+            Backing::File | Backing::Shm => self.total_bytes().unwrap_or(expected),
+            Backing::Memfd | Backing::Anonymous | Backing::SysV => expected,
+        };
+        let fault = mapping.fault();
+        let what = if found < expected {
+            Damage::FileTruncated
+        } else {
+            Damage::PageLost
+        };
+        let position = match what {
+            Damage::FileTruncated => fault.unwrap_or(found),
+            _ => fault?,
+        };
+        Some(Corruption {
+            what,
+            position,
+            expected,
+            found,
+        })
     }
 
     /// Opens a fresh description of the file whose bytes are locked, for one lock.

@@ -153,7 +153,7 @@ impl<M: Memory> ConsumerCore<M> {
                 return None;
             }
             place.read(buffer);
-            return Some(self.finish_short(start, buffer.len()));
+            return self.finish_short(start, buffer.len());
         }
         // An empty word becomes the largest number; one with a checksum is beyond every length.
         let message_bytes = word.wrapping_sub(1);
@@ -162,7 +162,7 @@ impl<M: Memory> ConsumerCore<M> {
         }
         let length = usize::try_from(message_bytes).ok()?;
         place.read(buffer.get_mut(..length)?);
-        Some(self.finish_short(start, length))
+        self.finish_short(start, length)
     }
 
     /// The same in a ring with checksums. `None` also when the copy does not match its checksum.
@@ -180,20 +180,23 @@ impl<M: Memory> ConsumerCore<M> {
         if self.geometry.checksum_of(start, out) != checksum {
             return None;
         }
-        Some(self.finish_short(start, message_bytes as usize))
+        self.finish_short(start, message_bytes as usize)
     }
 
-    /// Releases the message of this length at the head, which was copied.
+    /// Releases the message of this length at the head, which was copied. `None`: it was not there.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "half of the hot path")]
-    fn finish_short(&mut self, start: u64, length: usize) -> (usize, bool) {
+    fn finish_short(&mut self, start: u64, length: usize) -> Option<(usize, bool)> {
+        if !self.memory.is_intact() {
+            return None;
+        }
         let message_bytes = length as u64;
         let record = record_bytes(message_bytes);
         let end = position::advance(start, record);
         self.give_back(end, 1, padding_bytes(message_bytes));
         self.note_released(record);
         let ticket = ticket_without_fence(&self.memory, Role::Producer);
-        (length, self.wake_due(ticket))
+        Some((length, self.wake_due(ticket)))
     }
 
     /// The carrier.
@@ -290,6 +293,22 @@ impl<M: Memory> ConsumerCore<M> {
         // "closed": everything published comes before the mark, so look once more.
         let word = self.memory.load_data(self.released.position, COMMIT_LOAD);
         (word == EMPTY).then_some(session)
+    }
+
+    /// What is wrong when nothing is at the head although the producer has passed it: the record
+    /// was taken out of the file, or overwritten.
+    pub(crate) fn missing(&self) -> Option<Corruption> {
+        // "tail": every record in front of it is visible.
+        let tail = super::read_position(&self.memory, Role::Producer, TAIL_LOAD);
+        let start = self.released.position;
+        let passed = tail != start && position::at_or_after(tail, start);
+        let word = self.memory.load_data(start, COMMIT_LOAD);
+        (passed && word == EMPTY).then_some(Corruption {
+            what: Damage::RecordLength,
+            position: start,
+            expected: self.geometry.max_message_bytes,
+            found: 0,
+        })
     }
 
     /// Copies a record's payload to `out`, exactly as long as the message, and checks the copy.

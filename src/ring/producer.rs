@@ -144,9 +144,13 @@ impl<M: Memory> ProducerCore<M> {
         }
         let start = self.published.position;
         let commit = Commit::plain(message_bytes);
-        self.memory
+        if !self
+            .memory
             .place(start)
-            .write(message, commit, COMMIT_STORE);
+            .write(message, commit, COMMIT_STORE)
+        {
+            return None;
+        }
         self.room = self.room.wrapping_sub(record); // at least a word is left
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
@@ -166,9 +170,13 @@ impl<M: Memory> ProducerCore<M> {
         let start = self.published.position;
         let checksum = self.geometry.checksum_of(start, message);
         let commit = Commit::plain(message_bytes) | u64::from(checksum) << 32; // the room bounds it
-        self.memory
+        if !self
+            .memory
             .place(start)
-            .write(message, commit, COMMIT_STORE);
+            .write(message, commit, COMMIT_STORE)
+        {
+            return None;
+        }
         self.checked_room = self.checked_room.wrapping_sub(record);
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
@@ -352,6 +360,9 @@ impl<M: Memory> ProducerCore<M> {
             return false;
         }
         self.memory.store_data(pending.end, EMPTY, Order::RELAXED);
+        if !self.memory.is_intact() {
+            return false; // what was written did not get into the ring; nothing is published
+        }
         self.memory
             .store_data(self.published.position, pending.first, COMMIT_STORE);
         self.reach(pending.end, pending.messages, pending.padding);

@@ -14,7 +14,7 @@ use super::{
 use crate::layout::{Role, Word, word};
 use crate::memory::{FenceKind, Memory, Order, Side};
 use crate::ring::Sleeper;
-use crate::sync::owned;
+use crate::sync::{Slept, owned};
 use crate::wait::{Kernel, Pause, park};
 
 /// How a park model may end.
@@ -76,19 +76,20 @@ impl Kernel for ModelKernel {
         self.barrier != Barrier::Refused
     }
 
-    fn sleep(&self, word: Word, seen: u32, limit: Duration) {
+    fn sleep(&self, word: Word, seen: u32, limit: Duration) -> Slept {
         if limit < LONG {
             // Loom shows a thread that yields the newest values: the first slice does without.
             let slices = self.slices.replace(self.slices.get() + 1);
             if slices >= 1 {
                 loom::thread::yield_now();
             }
-            return;
+            return Slept::Stirred;
         }
         let queue = self.futex.queue.lock().expect("not poisoned");
         if self.model.latest(word) == u64::from(seen) {
             drop(self.futex.woken.wait(queue).expect("not poisoned"));
         }
+        Slept::Stirred
     }
 }
 
