@@ -49,6 +49,9 @@ impl Ring {
         options.check_existing(object.name(), &identity)?;
         check_file(&object, &identity)?;
         check_writable(&object, &identity)?;
+        if identity.durable() {
+            object.check_durable_use()?;
+        }
         Ok(Self {
             object: Arc::new(object),
             identity,
@@ -64,7 +67,8 @@ impl Ring {
     ///
     /// [`OpenError::RoleTaken`] with what the holder says of itself; [`OpenError::Busy`] when
     /// another process keeps attaching; [`OpenError::NotFound`] when the ring was removed since it
-    /// was opened; [`OpenError::Cold`] and [`OpenError::Corrupt`] when what
+    /// was opened; [`OpenError::NeedsHandOver`] when another user's ring was handed over and has
+    /// given this process a role already; [`OpenError::Cold`] and [`OpenError::Corrupt`] when what
     /// the ring holds can not be relied on.
     ///
     /// ```
@@ -320,7 +324,8 @@ impl Ring {
     /// inherited. The receiver opens it as [`Location::Fd`](crate::Location::Fd).
     ///
     /// A descriptor is fresh so that the receiver shares nothing with this process but the bytes;
-    /// close it here once it is handed over.
+    /// close it here once it is handed over. A receiver of another user needs a ring whose mode lets
+    /// it in, or [`Ring::hand_over_to`].
     ///
     /// # Errors
     ///

@@ -1,51 +1,49 @@
 //! Handing a ring over a Unix socket.
+//!
+//! A ring to look on at is one descriptor, opened for reading. A ring to take a role in is three of
+//! one file: the ring, and two more for a receiver whom the ring's mode does not let open any, one
+//! for the attach lock and one for the lock of its role. All are fresh, and the sender keeps no
+//! copy, so that locks set through them are the receiver's alone.
 
-use core::mem::MaybeUninit;
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
-};
 
 use crate::attach::Ring;
 use crate::error::OpenError;
-use crate::location::Location;
 use crate::observer::Observer;
 use crate::options::Options;
+use crate::region::{self, passing};
 
-/// The byte that travels with the descriptor: a descriptor needs at least one to travel with.
+/// The byte that travels with the descriptors: they need at least one to travel with.
 const MARK: u8 = b'R';
 
-/// Room for more descriptors than there may be, so that one too many is seen.
-const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(4));
+/// Descriptors that a role is handed over with.
+const FOR_A_ROLE: usize = 3;
 
 /// What the receiver of a ring may do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Grant {
-    /// Take a role: the descriptor can be read and written.
+    /// Take a role: the descriptors can be read and written.
     ReadWrite,
     /// Look on: the descriptor can only be read. A receiver whom the ring's mode allows to write,
-    /// such as the same user, can still reopen it for writing.
+    /// such as the same user, can still reopen it for writing. Another user cannot, as long as the
+    /// [mode](Options::mode) is the default; it can only keep a role from being taken, by a read
+    /// lock.
     ReadOnly,
 }
 
 impl Ring {
-    /// Sends a descriptor of this ring over `socket`, together with one byte; the other side takes
-    /// both with [`Options::receive`] or [`Options::receive_observer`].
+    /// Sends this ring over `socket`, together with one byte, to a process of the caller's own
+    /// user; the other side takes it with [`Options::receive`] or [`Options::receive_observer`].
     ///
-    /// The descriptor is a fresh one, and this process keeps no copy of it. Whoever receives it
-    /// opens the ring anew through it, for which the ring's
-    /// [mode](Options::mode) must let that user in: one with the default mode can be handed to the
-    /// same user only.
+    /// The descriptors are fresh ones, and this process keeps no copy of them.
     ///
     /// # Errors
     ///
-    /// [`OpenError::InvalidOption`] for System V, which has no descriptors: hand over its key or
-    /// id. Otherwise what the kernel says of the socket.
+    /// [`OpenError::WrongReceiver`] for another user at the other end: see
+    /// [`Ring::hand_over_to`]. [`OpenError::InvalidOption`] for System V, which has no descriptors:
+    /// hand over its key or id. Otherwise what the kernel says of the socket.
     ///
     /// ```
     /// use ringduct::{Grant, Options};
@@ -60,23 +58,53 @@ impl Ring {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn hand_over(&self, socket: &UnixStream, grant: Grant) -> Result<(), OpenError> {
-        let descriptor = match grant {
-            Grant::ReadWrite => self.descriptor()?,
-            Grant::ReadOnly => self.read_only_descriptor()?,
-        };
-        let descriptors = [descriptor.as_fd()];
-        let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        // There is room for four.
-        let _ = control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let data = [IoSlice::new(&[MARK])];
-        let sent = rustix::io::retry_on_intr(|| {
-            rustix::net::sendmsg(socket, &data, &mut control, SendFlags::NOSIGNAL)
-        });
-        match sent {
-            Ok(_) => Ok(()),
-            Err(errno) => Err(OpenError::os(self.name(), "send it over the socket", errno)),
+        self.hand_over_to(socket, grant, rustix::process::geteuid().as_raw())
+    }
+
+    /// The same to a process of the user `uid`, who names this process's user as the
+    /// [owner](Options::owner) that it receives from.
+    ///
+    /// A user whom the ring's [mode](Options::mode) does not let in, as it lets in nobody else by
+    /// default, takes one role with what one hand-over brings, and keeps it until it ends; for
+    /// another one the ring must be handed over again. A durable ring needs a mode that lets that
+    /// user in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::hand_over`].
+    ///
+    /// ```
+    /// use ringduct::{Grant, OpenError, Options};
+    /// use std::os::unix::net::UnixStream;
+    /// let (here, _there) = UnixStream::pair()?;
+    /// let ring = Options::new().create_memfd("orders")?;
+    /// let stranger = ring.hand_over_to(&here, Grant::ReadOnly, 54321).unwrap_err();
+    /// assert!(matches!(stranger, OpenError::WrongReceiver { expected: 54321, .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hand_over_to(
+        &self,
+        socket: &UnixStream,
+        grant: Grant,
+        uid: u32,
+    ) -> Result<(), OpenError> {
+        let found = user_at_the_other_end(self.name(), socket)?;
+        if found != uid {
+            return Err(OpenError::WrongReceiver {
+                name: self.name().to_owned(),
+                expected: uid,
+                found,
+            });
         }
+        let fresh = match grant {
+            Grant::ReadWrite => (0..FOR_A_ROLE)
+                .map(|_| self.descriptor())
+                .collect::<Result<Vec<OwnedFd>, OpenError>>()?,
+            Grant::ReadOnly => vec![self.read_only_descriptor()?],
+        };
+        let fresh: Vec<BorrowedFd<'_>> = fresh.iter().map(AsFd::as_fd).collect();
+        passing::send(socket, MARK, &fresh)
+            .map_err(|errno| OpenError::os(self.name(), "send it over the socket", errno))
     }
 }
 
@@ -92,9 +120,9 @@ impl Options {
     /// # Errors
     ///
     /// [`OpenError::WrongOwner`] for another user at the other end. [`OpenError::NotARing`] when
-    /// what came is no descriptor, more than one, or one of something else. [`OpenError::Os`] when
-    /// the socket fails, with [`WouldBlock`](std::io::ErrorKind::WouldBlock) at its timeout.
-    /// Otherwise as [`Options::open`].
+    /// what came is no descriptor, a wrong number of them, or one of something else.
+    /// [`OpenError::Os`] when the socket fails, with [`WouldBlock`](std::io::ErrorKind::WouldBlock)
+    /// at its timeout. Otherwise as [`Options::open`].
     ///
     /// ```
     /// use ringduct::{OpenError, Options};
@@ -106,8 +134,7 @@ impl Options {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn receive(&self, socket: &UnixStream) -> Result<Ring, OpenError> {
-        let descriptor = self.receive_descriptor(socket)?;
-        self.open(&Location::Fd(descriptor.as_raw_fd()))
+        self.receive_ring(socket, false)
     }
 
     /// Receives a ring for looking on: a descriptor for reading is enough.
@@ -128,21 +155,23 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn receive_observer(&self, socket: &UnixStream) -> Result<Observer, OpenError> {
-        let descriptor = self.receive_descriptor(socket)?;
-        self.observe(&Location::Fd(descriptor.as_raw_fd()))
+        self.receive_ring(socket, true)?.observer()
     }
 
-    fn receive_descriptor(&self, socket: &UnixStream) -> Result<OwnedFd, OpenError> {
+    fn receive_ring(&self, socket: &UnixStream, read_only: bool) -> Result<Ring, OpenError> {
         check_peer(NAME, socket, self.expected_owner())?;
-        take_descriptor(NAME, socket)
+        let descriptors = take_descriptors(NAME, socket)?;
+        let object = region::open_received(NAME, descriptors, self.trust(), read_only)?;
+        Ring::new(object, self)
     }
 }
 
+/// What errors call a ring that came over a socket.
+const NAME: &str = "the ring handed over the socket";
+
 /// Refuses a socket at whose other end, when it was connected, was another user.
 pub(crate) fn check_peer(name: &str, socket: &UnixStream, expected: u32) -> Result<(), OpenError> {
-    let peer = rustix::net::sockopt::socket_peercred(socket)
-        .map_err(|errno| OpenError::os(name, "ask who is at the other end of its socket", errno))?;
-    let found = peer.uid.as_raw();
+    let found = user_at_the_other_end(name, socket)?;
     if found == expected {
         return Ok(());
     }
@@ -153,56 +182,41 @@ pub(crate) fn check_peer(name: &str, socket: &UnixStream, expected: u32) -> Resu
     })
 }
 
-/// Takes one byte and the one descriptor that must come with it.
-pub(crate) fn take_descriptor(name: &str, socket: &UnixStream) -> Result<OwnedFd, OpenError> {
-    let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut mark = [0_u8];
-    let received = rustix::io::retry_on_intr(|| {
-        let mut data = [IoSliceMut::new(&mut mark)];
-        rustix::net::recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC)
-    });
-    let received =
-        received.map_err(|errno| OpenError::os(name, "receive it from the socket", errno))?;
-    let refused = |found| not_handed_over(name, found);
-    // All of them are owned from here on, and closed unless one is returned.
-    let mut descriptors: Vec<OwnedFd> = control
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    let [byte] = mark;
-    let truncated = received.flags.contains(ReturnFlags::CTRUNC);
-    match (received.bytes, descriptors.pop(), descriptors.len()) {
-        (0, ..) => Err(refused("the end of the stream".to_owned())),
-        _ if truncated => Err(refused("more control data than that".to_owned())),
-        (_, None, _) => Err(refused("no descriptor".to_owned())),
-        (_, Some(_), more @ 1..) => Err(refused(format!("{} descriptors", more.saturating_add(1)))),
-        _ if byte != MARK => Err(refused(format!("the byte {byte:#04x} with a descriptor"))),
-        (_, Some(descriptor), 0) => Ok(descriptor),
-    }
+/// The user that the process at the other end ran under when the socket was connected.
+fn user_at_the_other_end(name: &str, socket: &UnixStream) -> Result<u32, OpenError> {
+    rustix::net::sockopt::socket_peercred(socket)
+        .map(|peer| peer.uid.as_raw())
+        .map_err(|errno| OpenError::os(name, "ask who is at the other end of its socket", errno))
 }
 
-/// What errors call a ring that has not arrived yet.
-const NAME: &str = "the ring handed over the socket";
-
-fn not_handed_over(name: &str, found: String) -> OpenError {
-    OpenError::NotARing {
+/// Takes one byte and the descriptors that must come with it.
+pub(crate) fn take_descriptors(name: &str, socket: &UnixStream) -> Result<Vec<OwnedFd>, OpenError> {
+    let received = passing::receive(socket)
+        .map_err(|errno| OpenError::os(name, "receive it from the socket", errno))?;
+    let found = match (received.byte, received.descriptors.len()) {
+        (None, _) => "the end of the stream".to_owned(),
+        _ if received.truncated => "more control data than that".to_owned(),
+        (_, 0) => "no descriptor".to_owned(),
+        (Some(MARK), 1 | FOR_A_ROLE) => return Ok(received.descriptors),
+        (Some(MARK), count) => format!("{count} descriptors"),
+        (Some(byte), _) => format!("the byte {byte:#04x} with a descriptor"),
+    };
+    Err(OpenError::NotARing {
         name: name.to_owned(),
-        expected: format!("one descriptor, with the byte {MARK:#04x}"),
+        expected: format!("one or {FOR_A_ROLE} descriptors, with the byte {MARK:#04x}"),
         found,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::mem::MaybeUninit;
     use std::fs::File;
-    use std::io::Write;
-    use std::os::fd::BorrowedFd;
+    use std::io::{IoSlice, Write};
+
+    use rustix::io::Errno;
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
     /// Sends `count` copies of a descriptor with one byte.
     fn send_raw(socket: &UnixStream, byte: u8, descriptor: BorrowedFd<'_>, count: usize) {
@@ -241,12 +255,19 @@ mod tests {
         assert_eq!(finding(&there), "no descriptor");
         send_raw(&here, MARK, descriptor.as_fd(), 2);
         assert_eq!(finding(&there), "2 descriptors");
+        send_raw(&here, MARK, descriptor.as_fd(), 4);
+        assert_eq!(finding(&there), "4 descriptors");
         send_raw(&here, MARK, descriptor.as_fd(), 16);
         assert_eq!(finding(&there), "more control data than that");
         send_raw(&here, b'x', descriptor.as_fd(), 1);
         assert_eq!(finding(&there), "the byte 0x78 with a descriptor");
         send_raw(&here, MARK, null.as_fd(), 1);
         assert!(finding(&there).contains("device"), "a device is no ring");
+        let other = Options::new().create_memfd("other").unwrap();
+        let other = other.descriptor().unwrap();
+        let mixed = [descriptor.as_fd(), descriptor.as_fd(), other.as_fd()];
+        passing::send(&here, MARK, &mixed).unwrap();
+        assert_eq!(finding(&there), "descriptors of several");
         ring.hand_over(&here, Grant::ReadWrite).unwrap();
         assert_eq!(Options::new().receive(&there).unwrap().uuid(), ring.uuid());
         drop(here);
@@ -296,6 +317,25 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(Options::new().receive(&there).is_ok(), "it is still there");
+    }
+
+    /// Goal: a ring is not given to another user than was meant, and nothing is sent then. Method:
+    /// name a user that this test does not run under, and look at the socket.
+    #[test]
+    fn nothing_is_given_to_a_stranger() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let ring = Options::new().create_memfd("test").unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        for grant in [Grant::ReadWrite, Grant::ReadOnly] {
+            match ring.hand_over_to(&here, grant, own + 1) {
+                Err(OpenError::WrongReceiver {
+                    expected, found, ..
+                }) => assert_eq!((expected, found), (own + 1, own)),
+                other => panic!("{other:?}"),
+            }
+        }
+        there.set_nonblocking(true).unwrap();
+        assert_eq!(passing::receive(&there).unwrap_err(), Errno::AGAIN);
     }
 
     /// Goal: a ring without a descriptor, and a socket without a reader, are errors. Method: each.

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::error::OpenError;
 use crate::layout::{Features, Identity, MAX_CAPACITY_BYTES, Shape};
+use crate::region::Trust;
 
 /// Capacity of a ring whose creator names none.
 const DEFAULT_CAPACITY_BYTES: u64 = 1 << 20;
@@ -114,8 +115,11 @@ impl Options {
     }
 
     /// Sets the permission bits of a new ring: within `0o777`, with reading and writing for the
-    /// owner. The default is `0o600`, and the umask has no say. Not compared with an existing
-    /// ring. Bits for running a program are dropped for memory files and System V.
+    /// owner. The default is `0o600`, and the umask has no say. Bits for running a program are
+    /// dropped for memory files and System V.
+    ///
+    /// An existing ring is refused if its group or others may write to it and this mode, or the
+    /// default, does not say so: whoever opens a shared ring names its mode too.
     ///
     /// ```
     /// assert!(ringduct::Options::new().mode(0o640).create_anonymous().is_ok());
@@ -312,6 +316,14 @@ impl Options {
     /// Whether to recover as after a power cut in any case.
     pub(crate) fn distrusts_memory(&self) -> bool {
         self.distrust_memory.unwrap_or(false)
+    }
+
+    /// Whom an existing ring may belong to and be written by.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust {
+            owner: self.expected_owner(),
+            mode: self.mode.unwrap_or(DEFAULT_MODE),
+        }
     }
 
     /// The user id that an existing ring must belong to.

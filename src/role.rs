@@ -7,7 +7,8 @@
 //!
 //! One gap cannot be closed: a child that another thread forks between opening the description
 //! and closing it again, some microseconds later, inherits the descriptor and with it the lock,
-//! until it executes another program or ends.
+//! until it executes another program or ends. With a ring that was handed over to a user who
+//! cannot open it, the same holds of the attach lock for as long as an attach takes.
 #![expect(unsafe_code, reason = "libc alone has the calls for these locks")]
 
 use core::time::Duration;
@@ -22,7 +23,7 @@ use memmap2::{Advice, MmapOptions};
 use crate::error::OpenError;
 use crate::fork::{ForkToken, OwnMapping};
 use crate::layout::ATTACH_LOCK_BYTE;
-use crate::region::Object;
+use crate::region::{Object, OwnDescription};
 
 /// The first and the longest pause between two tries for the attach lock.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
@@ -32,43 +33,94 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// Pins the description that holds the lock; unmapping it is the release.
-    #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
     pin: OwnMapping,
 }
 
 impl Lease {
     /// Takes the lock on `byte`; `None` if somebody else holds it now.
     pub(crate) fn try_take(object: &Object, byte: i64) -> Result<Option<Self>, OpenError> {
+        // The descriptor is closed here and now, before a child can inherit it.
+        Ok(Self::try_take_open(object, byte)?.map(|(lease, _descriptor)| lease))
+    }
+
+    /// The same with the descriptor still open.
+    fn try_take_open(
+        object: &Object,
+        byte: i64,
+    ) -> Result<Option<(Self, OwnDescription)>, OpenError> {
         let name = object.name();
         let failed = |action| move |error: io::Error| OpenError::os(name, action, error);
         let token = ForkToken::get().map_err(failed("prepare for forks"))?;
         let description = object.own_description()?;
-        if !set_lock(description.as_fd(), byte).map_err(failed("lock it"))? {
+        if !set_lock_alone(object, &description, byte)? {
+            description.give_back();
             return Ok(None);
         }
         let mut options = MmapOptions::new();
         let page = options
             .len(object.lock_page_bytes())
-            .map_raw_read_only(&description)
+            .map_raw_read_only(&description.as_fd())
             .map_err(failed("map the page that keeps its lock"))?;
         page.advise(Advice::DontFork)
             .map_err(failed("keep its lock out of forked children"))?;
-        Ok(Some(Self {
-            pin: OwnMapping::new(page, token),
-        }))
+        let pin = OwnMapping::new(page, token);
+        Ok(Some((Self { pin }, description)))
     }
 
     /// Whether this process is the one that took it.
-    #[cfg(test)]
     pub(crate) fn is_ours(&self) -> bool {
         self.pin.token().is_owner()
     }
 }
 
+/// Sets the lock, and makes sure that no other lock is set through the same description; false if
+/// somebody holds it.
+///
+/// A description that was opened here is nobody else's. One that was handed over may have been
+/// handed over twice, or be its sender's own: locks set through it would not exclude each other.
+/// The kernel shows a lock to every description but its own, so the ring's is asked, before and
+/// after.
+fn set_lock_alone(
+    object: &Object,
+    description: &OwnDescription,
+    byte: i64,
+) -> Result<bool, OpenError> {
+    let failed = |action| move |error: io::Error| OpenError::os(object.name(), action, error);
+    let is_seen = || is_held(object.lock_fd(), byte).map_err(failed("ask who holds its lock"));
+    if description.was_handed_over() && is_seen()? {
+        return Ok(false);
+    }
+    if !set_lock(description.as_fd(), byte).map_err(failed("lock it"))? {
+        return Ok(false);
+    }
+    if description.was_handed_over() && !is_seen()? {
+        // Its sender may have it open for long.
+        let _freed = set(description.as_fd(), libc::F_UNLCK, byte);
+        return Err(OpenError::NotARing {
+            name: object.name().to_owned(),
+            expected: "descriptions of their own for ring and locks".to_owned(),
+            found: "one description for both".to_owned(),
+        });
+    }
+    Ok(true)
+}
+
 /// The lock that lets one process at a time attach or recover.
 #[derive(Debug)]
 pub(crate) struct AttachLock {
-    _lease: Lease,
+    lease: Lease,
+    /// What the lock is set through, if it was handed over with the ring: it is needed again.
+    lent: Option<OwnDescription>,
+}
+
+impl Drop for AttachLock {
+    fn drop(&mut self) {
+        if let Some(lent) = self.lent.take().filter(|_| self.lease.is_ours()) {
+            if set(lent.as_fd(), libc::F_UNLCK, ATTACH_LOCK_BYTE).is_ok_and(|done| done) {
+                lent.give_back();
+            }
+        }
+    }
 }
 
 impl AttachLock {
@@ -80,8 +132,9 @@ impl AttachLock {
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
-            if let Some(lease) = Lease::try_take(object, ATTACH_LOCK_BYTE)? {
-                return Ok(Self { _lease: lease });
+            if let Some((lease, description)) = Lease::try_take_open(object, ATTACH_LOCK_BYTE)? {
+                let lent = Some(description).filter(OwnDescription::was_handed_over);
+                return Ok(Self { lease, lent });
             }
             let waited = started.elapsed();
             let Some(left) = timeout.checked_sub(waited).filter(|left| !left.is_zero()) else {
@@ -113,7 +166,12 @@ pub(crate) fn is_held(fd: BorrowedFd<'_>, byte: i64) -> io::Result<bool> {
 
 /// Sets the exclusive lock; false if somebody else's is in the way.
 fn set_lock(fd: BorrowedFd<'_>, byte: i64) -> io::Result<bool> {
-    let request = lock_request(libc::F_WRLCK, byte);
+    set(fd, libc::F_WRLCK, byte)
+}
+
+/// Sets or clears a lock; false if somebody else's is in the way.
+fn set(fd: BorrowedFd<'_>, kind: c_int, byte: i64) -> io::Result<bool> {
+    let request = lock_request(kind, byte);
     // SAFETY: the descriptor is open as long as it is borrowed, and this command only reads the
     // struct it is given.
     let outcome = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) };

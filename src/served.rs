@@ -21,8 +21,8 @@ impl Options {
         let socket = region::connect(name, path, self.attach_timeout_or_default())?;
         handover::check_peer(name, &socket, owner)?;
         region::await_server(name, &socket)?;
-        let descriptor = handover::take_descriptor(name, &socket)?;
-        let object = region::open_received(name, &descriptor, owner, read_only)?;
+        let descriptors = handover::take_descriptors(name, &socket)?;
+        let object = region::open_received(name, descriptors, self.trust(), read_only)?;
         Ring::new(object, self)
     }
 }

@@ -77,7 +77,7 @@ impl Options {
         }
         let started = Instant::now();
         loop {
-            let object = region::open(location, self.expected_owner(), read_only)?;
+            let object = region::open(location, self.trust(), read_only)?;
             let waited = started.elapsed();
             match Ring::new(object, self) {
                 // System V only: its creator has a name before it has a ring. Wait for it.

@@ -33,6 +33,7 @@ fn refusals() -> Vec<(OpenError, &'static [&'static str])> {
     let role = Role::Producer;
     let (expected, found) = ("what is right".to_owned(), "what is wrong".to_owned());
     let mut all = numbers();
+    all.extend(rights());
     all.extend([
         (OpenError::NotFound { name: name() }, &["create it"] as &[_]),
         (
@@ -93,6 +94,32 @@ fn refusals() -> Vec<(OpenError, &'static [&'static str])> {
         ),
     ]);
     all
+}
+
+/// Those about who may do what.
+fn rights() -> Vec<(OpenError, &'static [&'static str])> {
+    vec![
+        (
+            OpenError::WrongMode {
+                name: name(),
+                expected: 0o600,
+                found: 0o666,
+            },
+            &["0o600", "0o666", "name that mode"],
+        ),
+        (
+            OpenError::WrongReceiver {
+                name: name(),
+                expected: 1000,
+                found: 1001,
+            },
+            &["1000", "1001", "not handed over", "name that user"],
+        ),
+        (
+            OpenError::NeedsHandOver { name: name() },
+            &["may not open it", "handed over once more"],
+        ),
+    ]
 }
 
 fn numbers() -> Vec<(OpenError, &'static [&'static str])> {

@@ -106,6 +106,8 @@ impl Region {
     pub fn raw(bytes: &[u8], size: u64, seals: SealFlags) -> File {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = rustix::fs::memfd_create("fuzz-raw", flags).expect("a memory file can be made");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::fchmod(&file, mode).expect("its mode can be set");
         let file = File::from(file);
         file.set_len(size).expect("it can be extended");
         let fits = usize::try_from(size).unwrap_or(usize::MAX).min(bytes.len());

@@ -71,6 +71,31 @@ pub enum OpenError {
         /// User id that owns it.
         found: u32,
     },
+    /// Others than the ring's owner may write to it, and were not expected to.
+    WrongMode {
+        /// The location, as it was given.
+        name: String,
+        /// The mode that was asked for: `0o600` unless another was named.
+        expected: u32,
+        /// Its permission bits.
+        found: u32,
+    },
+    /// The process at the other end of the socket runs under another user than the ring was meant
+    /// for. Nothing was sent.
+    WrongReceiver {
+        /// The ring.
+        name: String,
+        /// User id that it was meant for: the caller's own unless another was named.
+        expected: u32,
+        /// User id of the process at the other end.
+        found: u32,
+    },
+    /// This user may not open the ring, which was handed over, and each hand-over brings what one
+    /// role takes, once.
+    NeedsHandOver {
+        /// The location, as it was given.
+        name: String,
+    },
     /// The memory file can still shrink under the mapping: it is not sealed.
     Unsealed {
         /// The location, as it was given.
@@ -212,6 +237,9 @@ impl fmt::Display for OpenError {
             | Self::Damaged { name, .. }
             | Self::Corrupt { name, .. }
             | Self::WrongOwner { name, .. }
+            | Self::WrongMode { name, .. }
+            | Self::WrongReceiver { name, .. }
+            | Self::NeedsHandOver { name }
             | Self::Unsealed { name, .. }
             | Self::Mismatch { name, .. }
             | Self::NoSpace { name, .. }
@@ -265,14 +293,11 @@ impl OpenError {
                 )
             }
             Self::Corrupt { corruption, .. } => fmt::Display::fmt(corruption, f),
-            Self::WrongOwner {
-                expected, found, ..
-            } => {
-                write!(f, "belongs to user {found}, expected user {expected}")
-            }
-            Self::Unsealed { missing, .. } => {
-                write!(f, "the memory file lacks the seals {missing}")
-            }
+            Self::WrongOwner { .. }
+            | Self::WrongMode { .. }
+            | Self::WrongReceiver { .. }
+            | Self::NeedsHandOver { .. }
+            | Self::Unsealed { .. } => self.trust_finding(f),
             Self::Mismatch {
                 option,
                 expected,
@@ -303,6 +328,36 @@ impl OpenError {
             | Self::DataLoss { .. } => self.durable_finding(f),
             Self::NotServed { why, .. } => f.write_str(why),
             Self::Os { action, source, .. } => write!(f, "cannot {action}: {source}"),
+        }
+    }
+
+    /// The same for who may do what.
+    fn trust_finding(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongOwner {
+                expected, found, ..
+            } => write!(f, "belongs to user {found}, expected user {expected}"),
+            Self::WrongMode {
+                expected, found, ..
+            } => write!(
+                f,
+                "others than its owner may write to it: its mode is {found:#o}, expected \
+                 {expected:#o}"
+            ),
+            Self::WrongReceiver {
+                expected, found, ..
+            } => write!(
+                f,
+                "not handed over: user {found} is at the other end of the socket, expected user \
+                 {expected}"
+            ),
+            Self::NeedsHandOver { .. } => f.write_str(
+                "this user may not open it, and nothing is left of what came with it for a role",
+            ),
+            Self::Unsealed { missing, .. } => {
+                write!(f, "the memory file lacks the seals {missing}")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -341,6 +396,13 @@ impl OpenError {
             Self::Unsupported { .. } => "; use the version that made it, or make a new ring",
             Self::Damaged { .. } => "; it was left untouched: restore it, or make a new ring",
             Self::WrongOwner { .. } => "; name the owner in the options if that is who you trust",
+            Self::WrongMode { .. } => {
+                "; take those rights away, or name that mode in the options if they are meant"
+            }
+            Self::WrongReceiver { .. } => "; name that user if it is meant",
+            Self::NeedsHandOver { .. } => {
+                "; have it handed over once more, or made with a mode that lets this user in"
+            }
             Self::Unsealed { .. } => "; its sender must seal it before handing it over",
             Self::Mismatch { .. } => {
                 "; leave the option out to accept the ring as it is, or remove it first"
@@ -396,9 +458,11 @@ impl From<OpenError> for io::Error {
             OpenError::RoleTaken { .. } | OpenError::Busy { .. } | OpenError::Unfinished { .. } => {
                 io::ErrorKind::ResourceBusy
             }
-            OpenError::WrongOwner { .. } | OpenError::Unsealed { .. } => {
-                io::ErrorKind::PermissionDenied
-            }
+            OpenError::WrongOwner { .. }
+            | OpenError::WrongMode { .. }
+            | OpenError::WrongReceiver { .. }
+            | OpenError::NeedsHandOver { .. }
+            | OpenError::Unsealed { .. } => io::ErrorKind::PermissionDenied,
             OpenError::NoSpace { .. } => io::ErrorKind::StorageFull,
             OpenError::NotServed { .. } => io::ErrorKind::ConnectionRefused,
             OpenError::NotDurable { .. } => io::ErrorKind::Unsupported,

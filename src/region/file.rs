@@ -11,6 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::mirror::{self, Source};
 use super::names::{Medium, Place};
+use super::own::Fresh;
 use super::{
     Access, Backing, FileId, Fill, How, Object, Origin, kernel_page_bytes, space_error, to_usize,
 };
@@ -42,6 +43,7 @@ pub(super) fn open(
         file,
         place: Some(place),
         segment: None,
+        fresh: Fresh::Reopened,
         read_only: how.read_only,
     })
 }
@@ -64,6 +66,7 @@ pub(super) fn create(
         page_bytes: medium.page_bytes(),
         place: Some(place),
         segment: None,
+        fresh: Fresh::Reopened,
         read_only: false,
     })
 }

@@ -1,13 +1,19 @@
 //! Memory files: sealed, without a name, handed over by descriptor; and opening by descriptor.
+#![expect(
+    unsafe_code,
+    reason = "only libc copies a descriptor that is known by its number alone"
+)]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
 
 use super::mirror::{self, Source};
 use super::names::{self, Medium};
+use super::own::Fresh;
+use super::passing::Parked;
 use super::{Access, Backing, FileId, Fill, How, Object, Origin, file};
 use crate::error::OpenError;
 use crate::options::{CreatePlan, HugePages, MapExtras};
@@ -68,6 +74,7 @@ pub(super) fn create(
         page_bytes: medium.page_bytes(),
         place: None,
         segment: None,
+        fresh: Fresh::Reopened,
         read_only: false,
     })
 }
@@ -126,18 +133,118 @@ pub(super) fn open(name: String, number: i32, how: How) -> Result<Object, OpenEr
         }
         Err(errno) => return Err(OpenError::os(&name, "look at the descriptor", errno)),
     };
-    let stat = rustix::fs::fstat(&found)
-        .map_err(|errno| OpenError::os(&name, "look at the descriptor", errno))?;
-    names::check_regular(&name, &stat)?;
-    names::check_owner(&name, &stat, how.expected_owner)?;
-    let file = names::reopen(found.as_fd(), how.flags() | OFlags::NONBLOCK).map_err(|errno| {
-        OpenError::os(
-            &name,
-            "open a description of its own (the owner of a memory file with mode 0600 must hand \
-             another user a fresh description)",
-            errno,
-        )
-    })?;
+    let stat = judge(&name, found.as_fd(), how)?;
+    let (file, fresh) = match names::reopen(found.as_fd(), how.flags() | OFlags::NONBLOCK) {
+        Ok(file) => (file, Fresh::Reopened),
+        // The mode keeps this user out, who has the ring open all the same.
+        Err(Errno::ACCESS) => {
+            let copy = duplicate(number)
+                .map_err(|errno| OpenError::os(&name, "copy the descriptor", errno))?;
+            check_same(&name, copy.as_fd(), &stat)?;
+            check_rights(&name, copy.as_fd(), how)?;
+            (copy, Fresh::HandedOver(None))
+        }
+        Err(errno) => return Err(OpenError::os(&name, "open a description of its own", errno)),
+    };
+    finish(name, file, fresh, &stat, how)
+}
+
+/// Opens the ring whose descriptors came over a socket: the ring first, then further descriptions
+/// of it, for a user who cannot open any.
+pub(super) fn open_received(
+    name: String,
+    descriptors: Vec<OwnedFd>,
+    how: How,
+) -> Result<Object, OpenError> {
+    let mut descriptors = descriptors.into_iter();
+    let Some(ring) = descriptors.next() else {
+        return Err(OpenError::NotARing {
+            name,
+            expected: "a descriptor".to_owned(),
+            found: "none".to_owned(),
+        });
+    };
+    let stat = judge(&name, ring.as_fd(), how)?;
+    let spares: Vec<OwnedFd> = descriptors.collect();
+    for spare in &spares {
+        check_same(&name, spare.as_fd(), &stat)?;
+    }
+    let (file, fresh) = match names::reopen(ring.as_fd(), how.flags() | OFlags::NONBLOCK) {
+        Ok(file) => (file, Fresh::Reopened),
+        Err(Errno::ACCESS) => {
+            check_rights(&name, ring.as_fd(), how)?;
+            let parked = if how.read_only || spares.is_empty() {
+                None
+            } else {
+                let parked = Parked::new(spares)
+                    .map_err(|errno| OpenError::os(&name, "keep what came with it", errno))?;
+                Some(Arc::new(parked))
+            };
+            (ring, Fresh::HandedOver(parked))
+        }
+        Err(errno) => return Err(OpenError::os(&name, "open a description of its own", errno)),
+    };
+    finish(name, file, fresh, &stat, how)
+}
+
+/// Looks at what a descriptor means before anything is done with it.
+fn judge(name: &str, found: BorrowedFd<'_>, how: How) -> Result<Stat, OpenError> {
+    let stat = rustix::fs::fstat(found)
+        .map_err(|errno| OpenError::os(name, "look at the descriptor", errno))?;
+    names::check_regular(name, &stat)?;
+    names::check_owner(name, &stat, how.trust.owner)?;
+    names::check_mode(name, stat.st_mode, how.trust.mode)?;
+    Ok(stat)
+}
+
+/// Refuses a descriptor of another file than the one that was looked at.
+fn check_same(name: &str, other: BorrowedFd<'_>, stat: &Stat) -> Result<(), OpenError> {
+    let found = rustix::fs::fstat(other)
+        .map_err(|errno| OpenError::os(name, "look at the descriptor", errno))?;
+    if FileId::of(&found) == FileId::of(stat) {
+        return Ok(());
+    }
+    Err(OpenError::NotARing {
+        name: name.to_owned(),
+        expected: "descriptors of one file".to_owned(),
+        found: "descriptors of several".to_owned(),
+    })
+}
+
+/// Refuses to take a description for writing that was opened for less.
+fn check_rights(name: &str, file: BorrowedFd<'_>, how: How) -> Result<(), OpenError> {
+    let flags = rustix::fs::fcntl_getfl(file)
+        .map_err(|errno| OpenError::os(name, "ask what its descriptor is for", errno))?;
+    if how.read_only || flags & OFlags::RWMODE == OFlags::RDWR {
+        return Ok(());
+    }
+    Err(OpenError::os(
+        name,
+        "open it for writing (it was handed over for looking on)",
+        Errno::ACCESS,
+    ))
+}
+
+/// Another descriptor of the same description.
+fn duplicate(number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: the call takes numbers only, and fails for one that is not open.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
+    if copy < 0 {
+        let error = std::io::Error::last_os_error();
+        return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+    }
+    // SAFETY: the kernel has just made it for this call; nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Puts together what was opened by number or came over a socket.
+fn finish(
+    name: String,
+    file: OwnedFd,
+    fresh: Fresh,
+    stat: &Stat,
+    how: How,
+) -> Result<Object, OpenError> {
     let medium = Medium::of(file.as_fd())
         .map_err(|errno| OpenError::os(&name, "ask for its filesystem", errno))?;
     let backing = match stat.st_nlink {
@@ -158,10 +265,11 @@ pub(super) fn open(name: String, number: i32, how: How) -> Result<Object, OpenEr
         name,
         backing,
         file,
-        file_id: FileId::of(&stat),
+        file_id: FileId::of(stat),
         page_bytes: medium.page_bytes(),
         place: None,
         segment: None,
+        fresh,
         read_only: how.read_only,
     })
 }

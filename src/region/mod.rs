@@ -9,6 +9,9 @@ mod file;
 mod memfd;
 mod mirror;
 mod names;
+mod own;
+pub(crate) mod passing;
+mod path;
 mod shm;
 mod sysv;
 #[cfg(test)]
@@ -17,7 +20,7 @@ mod unix;
 
 use core::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{OFlags, Stat};
@@ -29,10 +32,12 @@ use crate::location::Location;
 use crate::options::{CreatePlan, HugePages, MapExtras};
 
 pub(crate) use mirror::Mapping;
+pub(crate) use own::OwnDescription;
 pub(crate) use unix::{await_server, connect};
 
 use mirror::Source;
 use names::Place;
+use own::Fresh;
 use sysv::Segment;
 
 /// What a ring's bytes live in.
@@ -116,6 +121,7 @@ pub(crate) struct Object {
     /// The name of `file`, where it has one that we know.
     place: Option<Place>,
     segment: Option<Segment>,
+    fresh: Fresh,
     read_only: bool,
 }
 
@@ -179,19 +185,6 @@ impl Object {
         mirror::map(&self.name, source, shape, access, extras)
     }
 
-    /// The same through a description of its own, for an end that makes checkpoints.
-    pub(crate) fn map_durably(
-        &self,
-        shape: Shape,
-        access: Access,
-        extras: MapExtras,
-    ) -> Result<Mapping, OpenError> {
-        self.check_size(shape)?;
-        let own = self.own_description()?;
-        let mapping = mirror::map(&self.name, Source::File(own.as_fd()), shape, access, extras)?;
-        Ok(mapping.with_medium(own))
-    }
-
     fn check_size(&self, shape: Shape) -> Result<(), OpenError> {
         let total_bytes = self.total_bytes()?;
         if total_bytes < shape.total_bytes() {
@@ -234,34 +227,9 @@ impl Object {
         })
     }
 
-    /// Opens a fresh description of the file whose bytes are locked, for one lock.
-    pub(crate) fn own_description(&self) -> Result<OwnedFd, OpenError> {
-        names::reopen(self.file.as_fd(), OFlags::RDWR | OFlags::NONBLOCK)
-            .map_err(|errno| OpenError::os(&self.name, "reopen it to take a lock", errno))
-    }
-
     /// Bytes of the pages that the locked file is mapped in.
     pub(crate) fn lock_page_bytes(&self) -> usize {
         self.page_bytes
-    }
-
-    /// Opens a fresh description for handing over to another process.
-    pub(crate) fn fresh_description(&self, read_only: bool) -> Result<OwnedFd, OpenError> {
-        if self.segment.is_some() {
-            return Err(OpenError::InvalidOption {
-                option: "location",
-                found: self.name.clone(),
-                expected: "a ring with a descriptor; hand over the key or id of this one"
-                    .to_owned(),
-            });
-        }
-        let flags = if read_only {
-            OFlags::RDONLY
-        } else {
-            OFlags::RDWR
-        };
-        names::reopen(self.file.as_fd(), flags)
-            .map_err(|errno| OpenError::os(&self.name, "reopen it to hand it over", errno))
     }
 
     /// Why a checkpoint of this ring would prove nothing; `None` if it would.
@@ -394,14 +362,11 @@ fn refuse_durable_memory(name: &str, plan: &CreatePlan) -> Result<(), OpenError>
 /// Opens what is at a location and checks everything but its contents.
 pub(crate) fn open(
     location: &Location,
-    expected_owner: u32,
+    trust: Trust,
     read_only: bool,
 ) -> Result<Object, OpenError> {
     let name = location.to_string();
-    let how = How {
-        expected_owner,
-        read_only,
-    };
+    let how = How { trust, read_only };
     match location {
         Location::File(path) => {
             let place = Place::of_path(&name, path).map_err(|error| match error {
@@ -425,18 +390,15 @@ pub(crate) fn open(
     }
 }
 
-/// Opens the ring behind a descriptor that somebody handed over, and calls it `name`.
+/// Opens the ring whose descriptors another process has sent. The first is the ring; the others
+/// are further descriptions of it, for a user who cannot open any.
 pub(crate) fn open_received(
     name: &str,
-    descriptor: &OwnedFd,
-    expected_owner: u32,
+    descriptors: Vec<OwnedFd>,
+    trust: Trust,
     read_only: bool,
 ) -> Result<Object, OpenError> {
-    let how = How {
-        expected_owner,
-        read_only,
-    };
-    memfd::open(name.to_owned(), descriptor.as_raw_fd(), how)
+    memfd::open_received(name.to_owned(), descriptors, How { trust, read_only })
 }
 
 /// Makes a ring in a sealed memory file; `name` is what people see in `/proc`.
@@ -485,10 +447,19 @@ pub(crate) fn kernel_page_bytes() -> u64 {
     u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX)
 }
 
+/// Whom an opener trusts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trust {
+    /// The user that must own the ring.
+    pub(crate) owner: u32,
+    /// Permission bits; nobody else may write to the ring but whom these let write.
+    pub(crate) mode: u32,
+}
+
 /// What an opener insists on.
 #[derive(Clone, Copy, Debug)]
 struct How {
-    expected_owner: u32,
+    trust: Trust,
     read_only: bool,
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use super::{FileId, How, to_usize};
+use super::{FileId, How, path, to_usize};
 use crate::error::OpenError;
 
 /// A name in a directory that stays the same directory, whatever happens to the path.
@@ -20,7 +20,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Opens the directory of `path`; symbolic links on the way to it are followed.
+    /// Opens the directory of `path`; symbolic links on the way to it are followed unless anybody
+    /// could have put them there.
     pub(super) fn of_path(name: &str, path: &Path) -> Result<Self, OpenError> {
         let file_name = match path.file_name() {
             Some(file_name) if !path.as_os_str().as_bytes().ends_with(b"/") => file_name,
@@ -30,15 +31,13 @@ impl Place {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        Self::in_dir(parent, file_name)
-            .map_err(|errno| OpenError::os(name, "open its directory", errno))
+        Self::in_dir(name, parent, file_name)
     }
 
     /// A name in the directory `dir`.
-    pub(super) fn in_dir(dir: &Path, file_name: &OsStr) -> Result<Self, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    pub(super) fn in_dir(name: &str, dir: &Path, file_name: &OsStr) -> Result<Self, OpenError> {
         Ok(Self {
-            dir: rustix::fs::openat(CWD, dir, flags, Mode::empty())?,
+            dir: path::open_dir(name, dir)?,
             file_name: file_name.to_owned(),
         })
     }
@@ -67,7 +66,8 @@ impl Place {
         let stat =
             rustix::fs::fstat(&found).map_err(|errno| OpenError::os(name, "look at it", errno))?;
         check_regular(name, &stat)?;
-        check_owner(name, &stat, how.expected_owner)?;
+        check_owner(name, &stat, how.trust.owner)?;
+        check_mode(name, stat.st_mode, how.trust.mode)?;
         match stat.st_nlink {
             0 => return Err(not_found(name)),
             1 => {}
@@ -245,6 +245,22 @@ pub(super) fn check_owner(name: &str, stat: &Stat, expected: u32) -> Result<(), 
             name: name.to_owned(),
             expected,
             found: stat.st_uid,
+        })
+    }
+}
+
+/// Bits of a mode that let somebody else than the owner write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Nobody may write to the ring but its owner and whom the expected mode lets write.
+pub(super) fn check_mode(name: &str, mode: u32, expected: u32) -> Result<(), OpenError> {
+    if mode & OTHERS_WRITE & !expected == 0 {
+        Ok(())
+    } else {
+        Err(OpenError::WrongMode {
+            name: name.to_owned(),
+            expected,
+            found: mode & 0o777,
         })
     }
 }

@@ -35,8 +35,7 @@ pub(super) fn place(name: &str, object: &str) -> Result<Place, OpenError> {
         found: format!("{name}: {why}"),
         expected: "shm:NAME with 1 to 200 bytes and no slash".to_owned(),
     })?;
-    let place = Place::in_dir(Path::new(SHM_DIR), OsStr::new(object))
-        .map_err(|errno| OpenError::os(name, "open /dev/shm", errno))?;
+    let place = Place::in_dir(name, Path::new(SHM_DIR), OsStr::new(object))?;
     match Medium::of(place.dir()) {
         Ok(Medium::Tmpfs) => Ok(place),
         Ok(_) => Err(OpenError::InvalidOption {

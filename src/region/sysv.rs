@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use super::file::Draft;
 use super::mirror::{self, Source};
 use super::names::{self, Medium, Place};
+use super::own::Fresh;
 use super::{Access, Backing, FileId, Fill, How, Object, Origin, shm, space_error, to_usize};
 use crate::error::OpenError;
 use crate::layout::{HEADER_READ_BYTES, UncheckedHeader};
@@ -201,6 +202,7 @@ fn finish(
         page_bytes: Medium::Tmpfs.page_bytes(),
         place,
         segment: Some(segment),
+        fresh: Fresh::Reopened,
         read_only: false,
     })
 }
@@ -300,7 +302,7 @@ pub(super) fn open_id(name: String, id: i32, how: How) -> Result<Object, OpenErr
     let started = Instant::now();
     let place = shm::place(&name, &shm_name(id))?;
     let (file, stat) = loop {
-        check_segment(&name, &segment, how.expected_owner)?;
+        check_segment(&name, &segment, how)?;
         match place.open(&name, how) {
             Err(OpenError::NotFound { .. }) if started.elapsed() < COMPANION_WAIT => {
                 thread::sleep(Duration::from_millis(1));
@@ -325,13 +327,15 @@ pub(super) fn open_id(name: String, id: i32, how: How) -> Result<Object, OpenErr
         file,
         place: Some(place),
         segment: Some(segment),
+        fresh: Fresh::Reopened,
         read_only: how.read_only,
     })
 }
 
-/// A segment counts when it is not being removed and belongs to the right user. Its creator keeps
-/// the right to change its owner and mode, so it must be the same user.
-fn check_segment(name: &str, segment: &Segment, expected: u32) -> Result<(), OpenError> {
+/// A segment counts when it is not being removed, belongs to the right user and lets nobody else
+/// write. Its creator keeps the right to change its owner and mode, so it must be the same user.
+fn check_segment(name: &str, segment: &Segment, how: How) -> Result<(), OpenError> {
+    let expected = how.trust.owner;
     let status = segment.status(name)?;
     if status.mode & DESTROYED != 0 {
         return Err(names::not_found(name));
@@ -345,7 +349,7 @@ fn check_segment(name: &str, segment: &Segment, expected: u32) -> Result<(), Ope
             });
         }
     }
-    Ok(())
+    names::check_mode(name, status.mode, how.trust.mode)
 }
 
 fn attach_error(name: &str, errno: Errno) -> OpenError {

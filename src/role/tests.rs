@@ -1,7 +1,6 @@
 //! Tests of leases: who holds what, and who still holds it after forks, kills and closes.
 
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -111,7 +110,7 @@ fn held_after_kill(object: &Object, holding: Holding) -> bool {
     let (stay_reader, mut stay_writer) = UnixStream::pair().unwrap();
     let owner = fork_child(|| {
         let mut lease = None;
-        let mut descriptor: Option<OwnedFd> = None;
+        let mut descriptor: Option<OwnDescription> = None;
         match holding {
             Holding::Lease => lease = Lease::try_take(object, PRODUCER).ok().flatten(),
             Holding::Descriptor => {

@@ -13,7 +13,8 @@ use ringduct::{
     TrySendError, Wait,
 };
 
-use crate::{driver, kernel, message};
+use crate::forks::inert;
+use crate::{driver, intruder, kernel, message};
 
 /// First word of an answer when the command went well.
 pub(crate) const OK: &str = "ok";
@@ -21,7 +22,7 @@ pub(crate) const OK: &str = "ok";
 /// Waiting for a state longer than this means that it never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-type Answer = Result<String, Box<dyn Error>>;
+pub(crate) type Answer = Result<String, Box<dyn Error>>;
 
 /// Runs as an agent until the test closes the line. One that another program turned into answers
 /// the command that did it.
@@ -61,32 +62,20 @@ fn serve(line: UnixStream, state: &mut State) {
 }
 
 /// An error with its type and its text.
-fn said<T, E: Debug + Display>(outcome: Result<T, E>) -> Result<T, Box<dyn Error>> {
+pub(crate) fn said<T, E: Debug + Display>(outcome: Result<T, E>) -> Result<T, Box<dyn Error>> {
     outcome.map_err(|error| format!("{error:?}: {error}").into())
 }
 
 impl State {
     fn obey(&mut self, words: &[&str]) -> Answer {
         match *words {
-            ["open", place] => {
-                let ring = said(Options::new().open(&place.parse()?))?;
-                Ok(self.opened(ring))
+            ["fork", path] => self.fork(path, None),
+            ["fork-as", path, pid] => self.fork(path, Some(pid.parse()?)),
+            ["unshare-pids"] => {
+                kernel::unshare_pids()?;
+                Ok(String::new())
             }
-            ["open-or-create", place, capacity, checksum] => {
-                let options = options(capacity, checksum)?;
-                let ring = said(options.open_or_create(&place.parse()?))?;
-                Ok(self.opened(ring))
-            }
-            ["create", place, capacity, checksum] => {
-                let ring = said(options(capacity, checksum)?.create(&place.parse()?))?;
-                Ok(self.opened(ring))
-            }
-            ["anonymous", capacity, checksum] => {
-                let ring = said(options(capacity, checksum)?.create_anonymous())?;
-                Ok(self.opened(ring))
-            }
-            ["receive-descriptor", path] => self.receive_descriptor(path),
-            ["fork", path] => self.fork(path),
+            ["pid"] => Ok(std::process::id().to_string()),
             ["exec"] => {
                 let error = driver::myself("agent again").exec();
                 Err(error.into())
@@ -110,6 +99,56 @@ impl State {
             }
             ["until", role, what] => self.until(role, what),
             ["count", role, what] => self.count(role, what),
+            _ => self.obey_open(words),
+        }
+    }
+
+    /// Commands that make a ring, open it, or take what is handed over.
+    fn obey_open(&mut self, words: &[&str]) -> Answer {
+        match *words {
+            ["open", place] => {
+                let ring = said(Options::new().open(&place.parse()?))?;
+                Ok(self.opened(ring))
+            }
+            ["open-or-create", place, capacity, checksum] => {
+                let options = options(capacity, checksum)?;
+                let ring = said(options.open_or_create(&place.parse()?))?;
+                Ok(self.opened(ring))
+            }
+            ["create", place, capacity, checksum] => {
+                let ring = said(options(capacity, checksum)?.create(&place.parse()?))?;
+                Ok(self.opened(ring))
+            }
+            ["anonymous", capacity, checksum] => {
+                let ring = said(options(capacity, checksum)?.create_anonymous())?;
+                Ok(self.opened(ring))
+            }
+            ["open-of", owner, place] => {
+                let options = Options::new().owner(owner.parse()?);
+                let ring = said(options.open(&place.parse()?))?;
+                Ok(self.opened(ring))
+            }
+            ["create-mode", mode, place] => {
+                let options = Options::new().capacity_bytes(4096).mode(octal(mode)?);
+                let ring = said(options.create(&place.parse()?))?;
+                Ok(self.opened(ring))
+            }
+            ["open-mode", mode, place] => {
+                let ring = said(Options::new().mode(octal(mode)?).open(&place.parse()?))?;
+                Ok(self.opened(ring))
+            }
+            ["receive-descriptor", path] => self.receive_descriptor(path),
+            ["receive", owner, name] => {
+                let options = Options::new().owner(owner.parse()?);
+                let ring = said(options.receive(&intruder::connect(name)?))?;
+                Ok(self.opened(ring))
+            }
+            ["receive-view", owner, name] => {
+                let options = Options::new().owner(owner.parse()?);
+                let view = said(options.receive_observer(&intruder::connect(name)?))?;
+                self.observer = Some(view);
+                Ok(String::new())
+            }
             _ => self.obey_end(words),
         }
     }
@@ -161,13 +200,14 @@ impl State {
                 (None, Some(rx)) => rx.totals().messages.to_string(),
                 _ => return Err("no end".into()),
             }),
-            ["inert"] => Ok(self.inert()),
-            _ => Err(format!("no such command: {words:?}").into()),
+            ["inert"] => Ok(inert(self.tx.take(), self.rx.take())),
+            _ => intruder::obey(words),
         }
     }
 
     fn opened(&mut self, ring: Ring) -> String {
         let uuid = u128::from_le_bytes(ring.uuid());
+        self.observer = None;
         self.ring = Some(ring);
         format!("{uuid:x}")
     }
@@ -194,8 +234,12 @@ impl State {
     }
 
     /// The child goes on as an agent, with everything it inherited, and never returns.
-    fn fork(&mut self, path: &str) -> Answer {
-        if let Some(child) = kernel::fork() {
+    fn fork(&mut self, path: &str, pid: Option<i32>) -> Answer {
+        let child = match pid {
+            None => kernel::fork(),
+            Some(pid) => kernel::clone_as(pid)?,
+        };
+        if let Some(child) = child {
             return Ok(child.as_raw_nonzero().to_string());
         }
         kernel::die_with_parent();
@@ -408,46 +452,10 @@ impl State {
         );
         Ok(outcome)
     }
+}
 
-    /// Tries every call that could touch the ring on inherited ends, then drops them.
-    fn inert(&mut self) -> String {
-        let mut answers = Vec::new();
-        if let Some(mut tx) = self.tx.take() {
-            answers.push(format!("{:?}", tx.try_send(b"x").unwrap_err()));
-            answers.push(format!("{:?}", tx.send(b"x").unwrap_err()));
-            answers.push(format!(
-                "{:?}",
-                tx.send_timeout(b"x", PATIENCE).unwrap_err()
-            ));
-            answers.push(format!("{:?}", tx.try_send_all(["x"]).unwrap_err()));
-            answers.push(format!("{:?}", tx.batch().map(|_| ()).unwrap_err()));
-            answers.push(format!("{:?}", tx.try_claim(1).map(|_| ()).unwrap_err()));
-            answers.push(format!("{:?}", tx.claim(1, None).map(|_| ()).unwrap_err()));
-            answers.push(format!("{:?}", tx.wait_for_room(1, None).unwrap_err()));
-            assert_eq!(tx.backlog_bytes(), 0);
-        }
-        if let Some(mut rx) = self.rx.take() {
-            let mut buffer = Vec::new();
-            answers.push(format!("{:?}", rx.try_recv(&mut [0; 8]).unwrap_err()));
-            answers.push(format!("{:?}", rx.recv(&mut [0; 8]).unwrap_err()));
-            answers.push(format!(
-                "{:?}",
-                rx.recv_timeout(&mut [0; 8], PATIENCE).unwrap_err()
-            ));
-            answers.push(format!("{:?}", rx.try_recv_vec(&mut buffer).unwrap_err()));
-            answers.push(format!("{:?}", rx.recv_vec(&mut buffer, None).unwrap_err()));
-            answers.push(format!("{:?}", rx.drain(1, |_| ()).unwrap_err()));
-            answers.push(format!("{:?}", rx.peek_len().unwrap_err()));
-            answers.push(format!("{:?}", rx.peek(&mut [0; 8]).unwrap_err()));
-            answers.push(format!("{:?}", rx.peek_vec(&mut buffer, None).unwrap_err()));
-            answers.push(format!("{:?}", rx.skip(1).unwrap_err()));
-            answers.push(format!("{:?}", rx.skip_to_latest().unwrap_err()));
-            answers.push(format!("{:?}", rx.wait_for_message(None).unwrap_err()));
-            assert_eq!(rx.backlog_bytes(), 0);
-        }
-        answers.dedup();
-        answers.join(" ")
-    }
+fn octal(digits: &str) -> Result<u32, std::num::ParseIntError> {
+    u32::from_str_radix(digits, 8)
 }
 
 fn options(capacity: &str, checksum: &str) -> Result<Options, Box<dyn Error>> {

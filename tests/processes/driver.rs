@@ -1,7 +1,9 @@
 //! The test's side of an agent: start it, ask it, end it.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -52,16 +54,30 @@ impl Agent {
 
     /// Lets `parent`, which must be an agent, fork a child that is an agent too.
     pub(crate) fn forked(parent: &mut Self, directory: &Path) -> Self {
+        Self::forked_by(parent, directory, "fork", "")
+    }
+
+    /// The same with a process id of choice in the parent's pid namespace.
+    pub(crate) fn forked_as(parent: &mut Self, directory: &Path, pid: u32) -> Self {
+        Self::forked_by(parent, directory, "fork-as", &format!(" {pid}"))
+    }
+
+    fn forked_by(parent: &mut Self, directory: &Path, command: &str, pid: &str) -> Self {
         let path = directory.join("fork.socket");
         let listener = UnixListener::bind(&path).unwrap();
-        let pid = parent.ask(&format!("fork {}", path.display()));
+        // Whatever user the parent has become: the directory decides who gets here.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        parent.ask(&format!("{command} {}{pid}", path.display()));
         assert!(
             kernel::readable(listener.as_fd(), 60),
             "the forked child does not come"
         );
         let (stream, _) = listener.accept().unwrap();
         std::fs::remove_file(&path).unwrap();
-        Self::over(stream, Process::new(pid.parse().unwrap()), None)
+        // The parent may know it by another number, that of its own pid namespace.
+        let peer = rustix::net::sockopt::socket_peercred(&stream).unwrap();
+        let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap();
+        Self::over(stream, Process::new(pid), None)
     }
 
     fn over(stream: UnixStream, process: Process, child: Option<std::process::Child>) -> Self {

@@ -6,7 +6,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -91,14 +91,23 @@ pub(crate) fn exit_at_once(code: i32) -> ! {
 /// Interrupts this process every `period_us` microseconds from now on, without restarting calls.
 pub(crate) fn storm_of_signals(period_us: i64) {
     extern "C" fn nothing(_: libc::c_int) {}
-    let handler: extern "C" fn(libc::c_int) = nothing;
+    handle_alarms(nothing);
+    alarm_every(period_us);
+}
+
+/// Has `handler` called at every alarm; calls that it interrupts are not restarted.
+pub(crate) fn handle_alarms(handler: extern "C" fn(libc::c_int)) {
     // SAFETY: all zero bytes are a valid value of this struct of integers.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = handler as *const () as usize;
-    // SAFETY: the handler does nothing, which any handler may do; the struct is valid.
+    // SAFETY: the struct is valid; what the handlers do may be done in any handler.
     let outcome =
         unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
     assert_eq!(outcome, 0);
+}
+
+/// Sounds an alarm every `period_us` microseconds from now on; zero stops that.
+pub(crate) fn alarm_every(period_us: i64) {
     let period = libc::timeval {
         tv_sec: 0,
         tv_usec: period_us,
@@ -111,6 +120,51 @@ pub(crate) fn storm_of_signals(period_us: i64) {
     let outcome =
         unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
     assert_eq!(outcome, 0);
+}
+
+/// Forks by the bare system call: the C library runs none of its handlers, and knows nothing.
+pub(crate) fn clone() -> Option<Pid> {
+    let flags = libc::c_long::from(libc::SIGCHLD);
+    // SAFETY: no stack and no other address is passed, so the child goes on like a forked one; as
+    // for `fork`, this process has one thread.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    assert!(pid >= 0, "clone");
+    Pid::from_raw(i32::try_from(pid).unwrap())
+}
+
+/// The same with a process id of choice, in a pid namespace of this process's own.
+pub(crate) fn clone_as(wanted: i32) -> std::io::Result<Option<Pid>> {
+    let wanted = [wanted];
+    // SAFETY: all zero bytes are a valid value of this struct of integers: "nothing".
+    let mut arguments: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    arguments.exit_signal = u64::try_from(libc::SIGCHLD).unwrap();
+    arguments.set_tid = wanted.as_ptr().addr() as u64;
+    arguments.set_tid_size = 1;
+    let bytes = size_of::<libc::clone_args>();
+    // The last process with this id may be on its way out still.
+    for _ in 0..100_000 {
+        // SAFETY: the arguments and what they point to live until the call returns; no stack is
+        // passed, so the child goes on like a forked one.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, bytes) };
+        if pid >= 0 {
+            return Ok(Pid::from_raw(i32::try_from(pid).unwrap()));
+        }
+        let error = std::io::Error::last_os_error();
+        if error.kind() != std::io::ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        std::thread::yield_now();
+    }
+    Err(std::io::ErrorKind::AlreadyExists.into())
+}
+
+/// Children that this process forks from now on live in a pid namespace of their own.
+pub(crate) fn unshare_pids() -> std::io::Result<()> {
+    // SAFETY: takes a number; nothing of this process itself changes.
+    match unsafe { libc::unshare(libc::CLONE_NEWPID) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// Forks. Only for a process with one thread, which an agent is, or whose other threads wait in the
@@ -147,6 +201,11 @@ impl Process {
     /// Sends a signal; nothing happens if the process is gone.
     pub(crate) fn signal(&self, signal: Signal) {
         let _gone = rustix::process::pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        !readable(self.pidfd.as_fd(), 0)
     }
 
     /// Waits until the process has ended; its files and memory are given back by then.
@@ -191,31 +250,78 @@ pub(crate) fn inherit(command: &mut Command, fd: OwnedFd) {
     unsafe { command.pre_exec(keep) };
 }
 
+/// Gives up every right and goes on as another user, for ever.
+pub(crate) fn become_user(uid: u32) {
+    // SAFETY: no groups are passed, so no address is read.
+    let groups = unsafe { libc::setgroups(0, std::ptr::null()) };
+    // SAFETY: takes a number only. The whole process changes, which is what is wanted.
+    let group = unsafe { libc::setgid(uid) };
+    // SAFETY: as above.
+    let user = unsafe { libc::setuid(uid) };
+    assert_eq!(
+        [groups, group, user],
+        [0; 3],
+        "{}",
+        std::io::Error::last_os_error()
+    );
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status.lines().find(|line| line.starts_with("CapEff"));
+    assert_eq!(
+        effective.and_then(|line| line.split_whitespace().nth(1)),
+        Some("0000000000000000")
+    );
+    // The kernel has forgotten what it was to do when the parent dies.
+    die_with_parent();
+}
+
+/// Sets a write lock on one byte, through this very description.
+pub(crate) fn lock_byte(fd: BorrowedFd<'_>, byte: i64) -> std::io::Result<()> {
+    // SAFETY: all zero bytes are a valid value of this struct of integers.
+    let mut request: libc::flock = unsafe { MaybeUninit::zeroed().assume_init() };
+    request.l_type = libc::c_short::try_from(libc::F_WRLCK).unwrap();
+    request.l_start = byte;
+    request.l_len = 1;
+    // SAFETY: the descriptor is open, and this command only reads the struct.
+    let outcome = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
 /// Hands a descriptor over a Unix socket.
 pub(crate) fn send_descriptor(stream: &UnixStream, fd: BorrowedFd<'_>) {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    send_descriptors(stream, b'!', &[fd]);
+}
+
+/// Hands descriptors over a Unix socket, beside one byte.
+pub(crate) fn send_descriptors(stream: &UnixStream, byte: u8, fds: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = [fd];
-    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-    let sent = sendmsg(
-        stream,
-        &[IoSlice::new(b"!")],
-        &mut control,
-        SendFlags::empty(),
+    assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
+    let byte = [byte];
+    let data = [IoSlice::new(&byte)];
+    assert_eq!(
+        sendmsg(stream, &data, &mut control, SendFlags::empty()),
+        Ok(1)
     );
-    assert_eq!(sent, Ok(1));
 }
 
 /// Takes a descriptor from a Unix socket.
 pub(crate) fn receive_descriptor(stream: &UnixStream) -> OwnedFd {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    receive_marked(stream).1
+}
+
+/// Takes a byte and the first descriptor beside it.
+pub(crate) fn receive_marked(stream: &UnixStream) -> (u8, OwnedFd) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let mut into = [IoSliceMut::new(&mut byte)];
     recvmsg(stream, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(mut fds) = message {
-            return fds.next().unwrap();
+            return (byte[0], fds.next().unwrap());
         }
     }
     panic!("no descriptor came");

@@ -16,14 +16,20 @@ mod backings;
 mod death;
 mod driver;
 mod durable;
+mod forks;
+mod intruder;
 mod kernel;
+mod memory;
 mod message;
+mod names;
 mod oracle;
 mod quiet;
 mod races;
 mod setup;
+mod spaces;
 mod step;
 mod storm;
+mod users;
 mod waiting;
 
 use std::process::ExitCode;
@@ -42,6 +48,7 @@ fn main() -> ExitCode {
             "step" => step::child(&words[1..]),
             "storm" => storm::child(&words[1..]),
             "durable" => durable::child(&words[1..]),
+            "forks" => forks::child(&words[1..]),
             "quiet" => quiet::child(&words[1..]),
             other => panic!("no such role: {other}"),
         }
@@ -54,6 +61,10 @@ fn main() -> ExitCode {
     quiet::add(&mut trials);
     death::add(&mut trials);
     races::add(&mut trials);
+    users::add(&mut trials);
+    names::add(&mut trials);
+    forks::add(&mut trials);
+    spaces::add(&mut trials);
     step::add(&mut trials);
     storm::add(&mut trials);
     durable::add(&mut trials);

@@ -1,4 +1,4 @@
-//! No system call while nobody waits: the kernel kills on any.
+//! No system call and no allocation while nobody waits: the kernel and the allocator kill on any.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -8,6 +8,7 @@ use ringduct::{Consumer, Options, Producer, TryRecvError, TrySendError};
 
 use crate::driver::myself;
 use crate::kernel;
+use crate::memory;
 use crate::message;
 use crate::oracle::{Oracle, Word};
 use crate::setup::{Kind, Setup};
@@ -43,8 +44,8 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
     }));
 }
 
-/// Goal: sending and receiving need no system call. Method: a process that holds both ends forbids
-/// itself every call but the last one, then moves a million messages by all the ways there are.
+/// Goal: sending and receiving need no system call and no memory. Method: a process that holds both
+/// ends forbids itself both, then moves a million messages by all the ways there are.
 fn one_process(kind: Kind) {
     let mut setup = Setup::new(kind, 16384, "plain");
     drop(setup.agent()); // which makes the ring
@@ -106,6 +107,7 @@ fn one(place: &str) {
     tx.send(&[0; LONGEST]).unwrap();
     assert_eq!(rx.drain(1, |_| ()), Ok(1));
     kernel::allow_only_exit();
+    memory::forbid();
     let mut number = 0;
     while number < MESSAGES {
         number = match number % 4 {
@@ -207,6 +209,7 @@ fn producer(place: &str, oracle: &Oracle) {
     let mut buffer = Vec::with_capacity(2 * LONGEST);
     meet(oracle, Word::ProducerSessions, Word::ConsumerSessions);
     kernel::allow_only_exit();
+    memory::forbid();
     let mut next = 0;
     for turn in 0..TURNS {
         await_turn(oracle, 2 * turn);
@@ -233,6 +236,7 @@ fn consumer(place: &str, oracle: &Oracle) {
     let mut buffer = vec![0; 2 * LONGEST];
     meet(oracle, Word::ConsumerSessions, Word::ProducerSessions);
     kernel::allow_only_exit();
+    memory::forbid();
     let mut next = 0;
     for turn in 0..TURNS {
         await_turn(oracle, 2 * turn + 1);
