@@ -211,11 +211,20 @@ impl<T: Trust> Consumer<T> {
         Some(length)
     }
 
+    /// Whether the copy that was just made matches its checksum, in a ring that has them.
+    fn check_mismatch(&mut self) -> Result<(), Corruption> {
+        match self.end.core.mismatch() {
+            Some(corruption) if self.end.link.is_owner() => Err(self.note(corruption)),
+            _ => Ok(()),
+        }
+    }
+
     #[inline(never)]
     fn try_recv_long(&mut self, buffer: &mut [u8]) -> Result<usize, TryRecvError> {
         if let Some(length) = self.take_checked(buffer) {
             return Ok(length);
         }
+        self.check_mismatch()?;
         let record = self.front()?;
         let length = self.copy_front(record, buffer)?;
         self.release_one(record);
@@ -314,6 +323,7 @@ impl<T: Trust> Consumer<T> {
             if let Some(length) = self.take_checked(buffer) {
                 return Ok(length);
             }
+            self.check_mismatch()?;
             self.end.link.check()?;
             match self.end.core.next(&self.end.core.begin()) {
                 Ok(Some(record)) => {

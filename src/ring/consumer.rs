@@ -31,6 +31,8 @@ pub(crate) struct ConsumerCore<M> {
     always_long: bool,
     /// Whether only what is durable is delivered.
     durable_only: bool,
+    /// What the short way of a ring with checksums has found to be wrong.
+    mismatch: Option<Corruption>,
     waker: Waker,
 }
 
@@ -114,6 +116,7 @@ impl<M: Memory> ConsumerCore<M> {
             checked_below_bytes: 0,
             always_long: false,
             durable_only: false,
+            mismatch: None,
             waker: Waker::new(Role::Consumer, fences),
         };
         core.choose_way();
@@ -165,7 +168,9 @@ impl<M: Memory> ConsumerCore<M> {
         self.finish_short(start, length)
     }
 
-    /// The same in a ring with checksums. `None` also when the copy does not match its checksum.
+    /// The same in a ring with checksums. `None` also when the copy does not match its checksum;
+    /// [`Self::mismatch`] says so then. Such a record is not looked at once more: it may be another
+    /// one by then, and part of this one is in the buffer.
     #[inline]
     pub(crate) fn take_checked(&mut self, buffer: &mut [u8]) -> Option<(usize, bool)> {
         let start = self.released.position;
@@ -177,10 +182,29 @@ impl<M: Memory> ConsumerCore<M> {
         }
         let out = buffer.get_mut(..message_bytes as usize)?;
         place.read(out);
-        if self.geometry.checksum_of(start, out) != checksum {
+        let sum = self.geometry.checksum_of(start, out);
+        if sum != checksum {
+            self.note_mismatch(start, sum, checksum);
             return None;
         }
         self.finish_short(start, message_bytes as usize)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_mismatch(&mut self, position: u64, sum: u32, found: u32) {
+        // What was not there at all is another error, which the long way reports.
+        self.mismatch = self.memory.is_intact().then_some(Corruption {
+            what: Damage::RecordChecksum,
+            position,
+            expected: u64::from(sum),
+            found: u64::from(found),
+        });
+    }
+
+    /// What [`Self::take_checked`] has found to be wrong.
+    pub(crate) const fn mismatch(&self) -> Option<Corruption> {
+        self.mismatch
     }
 
     /// Releases the message of this length at the head, which was copied. `None`: it was not there.
