@@ -13,6 +13,7 @@ use crate::error::OpenError;
 use crate::observer::Observer;
 use crate::options::Options;
 use crate::region::{self, passing};
+use crate::ucred;
 
 /// The byte that travels with the descriptors: they need at least one to travel with.
 const MARK: u8 = b'R';
@@ -184,9 +185,8 @@ pub(crate) fn check_peer(name: &str, socket: &UnixStream, expected: u32) -> Resu
 
 /// The user that the process at the other end ran under when the socket was connected.
 fn user_at_the_other_end(name: &str, socket: &UnixStream) -> Result<u32, OpenError> {
-    rustix::net::sockopt::socket_peercred(socket)
-        .map(|peer| peer.uid.as_raw())
-        .map_err(|errno| OpenError::os(name, "ask who is at the other end of its socket", errno))
+    ucred::peer_uid(socket)
+        .map_err(|error| OpenError::os(name, "ask who is at the other end of its socket", error))
 }
 
 /// Takes one byte and the descriptors that must come with it.

@@ -125,6 +125,7 @@ mod totals;
 mod trusted;
 #[cfg(feature = "zerocopy")]
 mod typed;
+mod ucred;
 mod wait;
 
 #[doc = include_str!("../FORMAT.md")]
