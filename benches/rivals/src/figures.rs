@@ -10,7 +10,7 @@ use crate::full::Full;
 use crate::machine::Machine;
 use crate::names::{AGAIN, CHECKSUM, FLOOR, RINGS, SAME, SIZES, TRANSPORTS};
 use crate::placement::{Placement, Settled};
-use crate::statistics::{median, percentile, spread};
+use rivals_harness::statistics::{median, percentile, spread};
 
 /// So many rounds in one placement are enough to report it.
 const ENOUGH: usize = 2;

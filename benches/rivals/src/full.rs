@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::names::{FULL, RINGS, SAME, TRANSPORTS};
 use crate::placement::{Placement, Settled};
 use crate::run::{Runner, progress};
-use crate::statistics::percentile;
+use rivals_harness::statistics::percentile;
 
 /// Times between two messages that are due.
 const GAPS: [Duration; 2] = [Duration::from_micros(10), Duration::from_micros(1)];

@@ -19,7 +19,6 @@ mod placement;
 mod programs;
 mod run;
 mod singles;
-mod statistics;
 mod svg;
 mod syscalls;
 mod table;

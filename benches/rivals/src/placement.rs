@@ -8,7 +8,7 @@ use rivals_harness::cell::unpack;
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::statistics::percentile;
+use rivals_harness::statistics::percentile;
 
 /// Where the two ends were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -9,7 +9,7 @@ use crate::figures::Figures;
 use crate::names::{RINGS, SAME};
 use crate::placement::Placement;
 use crate::run::Runner;
-use crate::statistics::percentile;
+use rivals_harness::statistics::percentile;
 
 /// Measures those that do not depend on the placement.
 pub(crate) fn measure(runner: &mut Runner, figures: &mut [Figures; 2]) {

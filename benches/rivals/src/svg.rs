@@ -15,7 +15,7 @@ use crate::figures::{Everything, Figures, Key};
 use crate::machine::Machine;
 use crate::names::{FLOOR, RINGS, THREADS_ONLY, TRANSPORTS};
 use crate::placement::Placement;
-use crate::statistics::percentile;
+use rivals_harness::statistics::percentile;
 
 const SIZE: (u32, u32) = (800, 540);
 const FONT: &str = "sans-serif";

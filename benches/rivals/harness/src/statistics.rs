@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 /// The median of some figures.
-pub(crate) fn median(figures: &[f64]) -> Option<f64> {
+pub fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -17,7 +17,7 @@ pub(crate) fn median(figures: &[f64]) -> Option<f64> {
 }
 
 /// Half the distance between the quartiles, as a part of the median.
-pub(crate) fn spread(figures: &[f64]) -> f64 {
+pub fn spread(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |part: usize| sorted.get((sorted.len() * part / 4).min(sorted.len().max(1) - 1));
@@ -32,7 +32,7 @@ pub(crate) fn spread(figures: &[f64]) -> f64 {
 /// Samples of one value stand for durations spread evenly over the step around it, as in the
 /// median of grouped data: a median of whole steps would jump by a step when the duration moves by
 /// a hair.
-pub(crate) fn percentile(histogram: &Histogram<u64>, part: f64, step: u64) -> f64 {
+pub fn percentile(histogram: &Histogram<u64>, part: f64, step: u64) -> f64 {
     let wanted = part * histogram.len() as f64;
     // Nearest multiple of the step, count, width of the bin.
     let mut bin = (0.0, 0.0, 0.0);
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_percentile_between_two_steps() {
-        let mut histogram = rivals_harness::cell::new_histogram();
+        let mut histogram = crate::cell::new_histogram();
         for (value, count) in [(129, 10), (130, 50), (140, 39), (141, 1)] {
             histogram.saturating_record_n(value, count);
         }
