@@ -2,14 +2,18 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{create, recv, send};
+use crate::commands::{create, recv, send, serve};
 use crate::failure::Failure;
+use crate::place;
 
 /// Streams messages between two processes of one machine through a ring in shared memory.
 #[derive(Parser, Debug)]
 #[command(name = "ringduct", version, about, after_help = AFTER, propagate_version = true)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Tool {
+    /// Trust rings of this user instead of one's own
+    #[arg(long, global = true, value_name = "UID")]
+    owner: Option<u32>,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,15 +45,20 @@ enum Command {
     Create(create::Args),
     Send(send::Args),
     Recv(recv::Args),
+    Serve(serve::Args),
 }
 
 impl Tool {
     /// Does what was asked for.
     pub(crate) fn run(self) -> Result<(), Failure> {
+        if let Some(uid) = self.owner {
+            place::trust(uid);
+        }
         match self.command {
             Command::Create(args) => create::run(&args),
             Command::Send(args) => send::run(&args),
             Command::Recv(args) => recv::run(&args),
+            Command::Serve(args) => serve::run(&args),
         }
     }
 }

@@ -3,12 +3,33 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use ringduct::{Location, Observer, OpenError, Options, ParseLocationError, Ring};
 
 use crate::failure::Failure;
 use crate::{size, talk};
+
+/// The user whose rings are trusted, if not one's own.
+static OWNER: OnceLock<u32> = OnceLock::new();
+
+/// From now on rings must belong to this user. The first one named counts.
+pub(crate) fn trust(uid: u32) {
+    OWNER.get_or_init(|| uid);
+}
+
+/// What every ring is opened with: the user it must belong to, and no other wish.
+pub(crate) fn options() -> Options {
+    by_owner(&Options::new())
+}
+
+fn by_owner(options: &Options) -> Options {
+    match OWNER.get() {
+        Some(uid) => options.clone().owner(*uid),
+        None => options.clone(),
+    }
+}
 
 /// A location that was given on the command line.
 #[derive(Clone, Debug)]
@@ -42,19 +63,20 @@ impl Place {
 
     /// Opens the ring that is there.
     pub(crate) fn open(&self, options: &Options) -> Result<Ring, OpenError> {
-        options.open(&self.location)
+        by_owner(options).open(&self.location)
     }
 
     /// Looks at the ring that is there, and writes nothing.
     pub(crate) fn observe(&self, options: &Options) -> Result<Observer, Failure> {
-        Ok(options.observe(&self.location)?)
+        Ok(by_owner(options).observe(&self.location)?)
     }
 
     /// Opens the ring that is there, or makes one with the defaults and says so.
     pub(crate) fn open_or_create(&self) -> Result<Ring, Failure> {
-        let options = Options::new();
+        let options = options();
         match self.open(&options) {
-            Err(OpenError::NotFound { .. }) => {}
+            // What is at a socket is served, not made.
+            Err(OpenError::NotFound { .. }) if !matches!(self.location, Location::Unix(_)) => {}
             outcome => return Ok(outcome?),
         }
         let ring = options.open_or_create(&self.location)?;

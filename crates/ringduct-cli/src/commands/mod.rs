@@ -3,3 +3,4 @@
 pub(crate) mod create;
 pub(crate) mod recv;
 pub(crate) mod send;
+pub(crate) mod serve;

@@ -53,7 +53,10 @@ fn code(error: &OpenError) -> Code {
 /// What to do next, where the library's own words do not say it or do not know the tool.
 fn next(error: &OpenError) -> Option<String> {
     Some(match error {
-        OpenError::NotFound { name } => format!("make it with `ringduct create {name}`"),
+        OpenError::NotFound { name } => match name.strip_prefix("unix:") {
+            Some(socket) => format!("serve a ring there with `ringduct serve -u {socket}`"),
+            None => format!("make it with `ringduct create {name}`"),
+        },
         OpenError::AlreadyExists { name } => {
             format!("use it as it is, remove it with `ringduct rm {name}`, or choose another name")
         }
