@@ -7,6 +7,7 @@ mod checkpoints;
 mod cli;
 mod commands;
 mod container;
+mod cores;
 mod failure;
 mod format;
 mod framing;

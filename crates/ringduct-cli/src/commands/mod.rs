@@ -1,6 +1,7 @@
 //! One file for each command: its arguments, and what it does.
 
 pub(crate) mod create;
+pub(crate) mod doctor;
 pub(crate) mod recv;
 pub(crate) mod send;
 pub(crate) mod serve;
