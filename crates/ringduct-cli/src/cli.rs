@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{create, doctor, recv, send, serve};
+use crate::commands::{bench, create, doctor, recv, send, serve};
 use crate::failure::Failure;
 use crate::place;
 
@@ -46,6 +46,7 @@ enum Command {
     Send(send::Args),
     Recv(recv::Args),
     Serve(serve::Args),
+    Bench(bench::Args),
     Doctor(doctor::Args),
 }
 
@@ -60,6 +61,7 @@ impl Tool {
             Command::Send(args) => send::run(&args),
             Command::Recv(args) => recv::run(&args),
             Command::Serve(args) => serve::run(&args),
+            Command::Bench(args) => bench::run(&args),
             Command::Doctor(args) => doctor::run(&args),
         }
     }

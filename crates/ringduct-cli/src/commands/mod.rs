@@ -1,5 +1,6 @@
 //! One file for each command: its arguments, and what it does.
 
+pub(crate) mod bench;
 pub(crate) mod create;
 pub(crate) mod doctor;
 pub(crate) mod recv;
