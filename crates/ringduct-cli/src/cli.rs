@@ -1,8 +1,8 @@
 //! The command line: one variant for each command, in the order in which `--help` lists them.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{bench, create, doctor, recv, send, serve};
+use crate::commands::{bench, completions, create, doctor, man, recv, send, serve};
 use crate::failure::Failure;
 use crate::place;
 
@@ -19,7 +19,7 @@ pub(crate) struct Tool {
 }
 
 /// What every command's help ends with.
-const AFTER: &str = "\
+pub(crate) const AFTER: &str = "\
 LOC, the location of a ring:
   orders.ring          a file (./shm:x for a name that begins like one of the next)
   shm:NAME             POSIX shared memory
@@ -48,6 +48,13 @@ enum Command {
     Serve(serve::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The whole command line, for whoever describes it.
+pub(crate) fn command() -> clap::Command {
+    Tool::command()
 }
 
 impl Tool {
@@ -63,6 +70,8 @@ impl Tool {
             Command::Serve(args) => serve::run(&args),
             Command::Bench(args) => bench::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! One file for each command: its arguments, and what it does.
 
 pub(crate) mod bench;
+pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod doctor;
+pub(crate) mod man;
 pub(crate) mod recv;
 pub(crate) mod send;
 pub(crate) mod serve;
