@@ -363,38 +363,6 @@ impl Ring {
         self.object.fresh_description(true)
     }
 
-    /// Removes the ring's name, unless a role is held. Whoever has it open keeps what it has.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::RoleTaken`] while somebody holds a role; [`OpenError::NotFound`] when the name
-    /// is gone or means another file by now; [`OpenError::InvalidOption`] for a ring without a
-    /// name.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let place = ringduct::Location::from(dir.path().join("x.ring"));
-    /// use ringduct::{OpenError, Options};
-    /// let ring = Options::new().create(&place)?;
-    /// let tx = ring.producer()?;
-    /// assert!(matches!(ring.remove(), Err(OpenError::RoleTaken { .. })));
-    /// drop(tx);
-    /// ring.remove()?;
-    /// assert!(matches!(Options::new().open(&place), Err(OpenError::NotFound { .. })));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn remove(&self) -> Result<(), OpenError> {
-        let _lock = AttachLock::take(&self.object, self.attach_timeout)?;
-        let deadline = Instant::now().checked_add(self.attach_timeout);
-        for role in [Role::Producer, Role::Consumer] {
-            let failed = |error| OpenError::os(self.object.name(), "ask who holds it", error);
-            while role::is_held(self.object.lock_fd(), role.lock_byte()).map_err(failed)? {
-                self.wait_for_leaver(role, deadline)?;
-            }
-        }
-        self.object.unlink()
-    }
-
     /// Bytes of the data area: a power of two, and what was asked for or more.
     ///
     /// ```
@@ -524,6 +492,8 @@ impl Attach {
     }
 }
 
+mod removal;
 mod settle;
+pub(crate) use settle::here;
 #[cfg(test)]
 mod tests;

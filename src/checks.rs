@@ -53,6 +53,7 @@ pub(crate) fn refuse(object: &Object, fault: HeaderFault, total_bytes: u64) -> O
             field,
             expected,
             found,
+            ..
         } => OpenError::Damaged {
             name,
             field,
@@ -92,9 +93,18 @@ pub(crate) fn check_writable(object: &Object, identity: &Identity) -> Result<(),
     })
 }
 
-/// A file that is not the one its creator made is a copy; a System V ring with another companion
-/// file has lost what guards its roles.
+/// A file that is not the one its creator made is a copy, which may be looked at; a System V ring
+/// with another companion file has lost what guards its roles.
 pub(crate) fn check_file(object: &Object, identity: &Identity) -> Result<(), OpenError> {
+    match check_origin(object, identity) {
+        // One that is durable is recovered when a role is taken.
+        Err(OpenError::Cold { .. }) if identity.durable() || object.is_read_only() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Refuses whatever is not the file, or has not the companion, that the creator wrote down.
+pub(crate) fn check_origin(object: &Object, identity: &Identity) -> Result<(), OpenError> {
     let recorded = FileId {
         device: identity.device,
         inode: identity.inode,
@@ -105,7 +115,6 @@ pub(crate) fn check_file(object: &Object, identity: &Identity) -> Result<(), Ope
     }
     let name = object.name().to_owned();
     match object.backing() {
-        Backing::File if identity.durable() => Ok(()), // recovered when a role is taken
         Backing::File => Err(OpenError::Cold {
             name,
             why: "copied or restored from elsewhere",

@@ -59,6 +59,11 @@ struct Slots {
     consumer: Checkpoint,
 }
 
+/// What a recovery would find now, but for the incarnation, which is the last one's. Stores nothing.
+pub(crate) fn foretell(memory: &impl DurableMemory, geometry: &Geometry) -> Result<Found, Failure> {
+    survey(memory, geometry, &read_slots(memory, geometry)?)
+}
+
 /// Works out what the ring holds. Stores nothing.
 ///
 /// The slots are read once: what they said then is what counts from there on.

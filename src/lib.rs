@@ -87,6 +87,7 @@ mod consumer;
 mod descriptors;
 mod durability;
 mod error;
+mod examine;
 mod facts;
 mod flush;
 mod fork;
@@ -107,6 +108,7 @@ mod peer;
 mod policy;
 mod position;
 mod producer;
+mod records;
 mod recovery;
 mod region;
 mod ring;
@@ -146,10 +148,11 @@ pub use error::{
     CheckpointError, Corruption, Damage, OpenError, ParseLocationError, RecvError, SendError,
     TryRecvError, TrySendError,
 };
+pub use examine::{Examination, Fault};
 pub use flush::Flush;
 pub use handover::Grant;
 pub use io::{ByteReader, ByteWriter};
-pub use layout::Role;
+pub use layout::{Header, Role};
 pub use location::Location;
 pub use messages::{Messages, TryMessages};
 pub use observer::{Observer, Peeked, Rates, SideSnapshot, Snapshot};
@@ -157,6 +160,7 @@ pub use options::{HugePages, Options};
 pub use peer::{Holder, PeerState};
 pub use policy::CheckpointPolicy;
 pub use producer::Producer;
+pub use records::Records;
 pub use recovery::{Recovery, RecoveryState};
 pub use region::Backing;
 pub use salvage::Salvaged;

@@ -121,7 +121,7 @@ pub struct Peeked {
 }
 
 impl Peeked {
-    fn new((record, message): (Record, Vec<u8>)) -> Self {
+    pub(crate) fn new((record, message): (Record, Vec<u8>)) -> Self {
         Self {
             position: record.position(),
             next_position: record.end(),
@@ -283,7 +283,8 @@ impl Observer {
     }
 
     /// Copies every message that waits now, oldest first; messages that the consumer takes
-    /// meanwhile may be missing at the front.
+    /// meanwhile may be missing at the front. Takes memory for all of them; [`Observer::records`]
+    /// does not.
     ///
     /// # Errors
     ///
@@ -303,7 +304,7 @@ impl Observer {
     }
 
     /// What was read, unless a page was found missing meanwhile.
-    fn believe<X>(&self, found: Result<X, Corruption>) -> Result<X, Corruption> {
+    pub(crate) fn believe<X>(&self, found: Result<X, Corruption>) -> Result<X, Corruption> {
         if self.mapped.is_intact() {
             return found;
         }
@@ -311,6 +312,18 @@ impl Observer {
         let mapping = self.mapped.mapping();
         let loss = mapping.fault().and_then(|_| self.object.loss(mapping));
         loss.map_or(found, Err)
+    }
+
+    pub(crate) const fn mapped(&self) -> &Mapped {
+        &self.mapped
+    }
+
+    pub(crate) const fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
     }
 
     /// Bytes of the data area.

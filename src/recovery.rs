@@ -192,7 +192,7 @@ pub(crate) fn durable_head(
 
 /// Head and tail are places where records can start, and at most a capacity apart. The head may be
 /// the later one: the records of a publish are visible before the tail that follows them.
-fn check_pair(geometry: &Geometry, head: u64, tail: u64) -> Result<(), Corruption> {
+pub(crate) fn check_pair(geometry: &Geometry, head: u64, tail: u64) -> Result<(), Corruption> {
     if !position::is_aligned(tail) {
         return Err(damage(Damage::Tail, head, tail & !7, tail));
     }

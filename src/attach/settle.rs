@@ -9,7 +9,7 @@ use crate::layout::{Role, word};
 use crate::memory::{Mapped, Memory, Order};
 use crate::peer::Myself;
 use crate::recovery::{self, Recovery, RecoveryState, Resumed};
-use crate::region::{Access, Backing};
+use crate::region::{Access, Backing, Object};
 use crate::ring::{Geometry, ProducerCore, read_session};
 use crate::role::Lease;
 use crate::state::{self, Here, State};
@@ -60,17 +60,7 @@ impl Ring {
     }
 
     pub(crate) fn here(&self, myself: &Myself) -> Here {
-        let id = self.object.file_id();
-        let mount = if self.identity.durable() {
-            self.object.mount_number()
-        } else {
-            0
-        };
-        Here {
-            boot: myself.boot_id,
-            home: [id.device, id.inode],
-            mount,
-        }
+        here(&self.object, self.identity.durable(), myself.boot_id)
     }
 
     /// Sees in which state a durable ring is, and recovers it if it is cold. The caller holds the
@@ -248,6 +238,16 @@ impl Ring {
                 .cold
                 .map_or(0, |found| found.possibly_acknowledged_bytes),
         }
+    }
+}
+
+/// Where a ring lies, and under which boot this is; the mount matters to durable ones only.
+pub(crate) fn here(object: &Object, is_durable: bool, boot: [u64; 2]) -> Here {
+    let id = object.file_id();
+    Here {
+        boot,
+        home: [id.device, id.inode],
+        mount: if is_durable { object.mount_number() } else { 0 },
     }
 }
 

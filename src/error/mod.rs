@@ -63,6 +63,25 @@ pub enum Damage {
     PageLost,
 }
 
+impl Damage {
+    /// What is damaged, in words.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::RecordLength => "record length",
+            Self::RecordReserved => "reserved bits of a commit word",
+            Self::RecordChecksum => "record checksum",
+            Self::RecordBeyondEnd => "end of a record",
+            Self::Tail => "producer's tail",
+            Self::Head => "consumer's head",
+            Self::DurableHead => "consumer's durable position",
+            Self::Checkpoint => "checkpoint slot",
+            Self::Session => "session of a role",
+            Self::FileTruncated => "end of the file",
+            Self::PageLost => "page of the file",
+        }
+    }
+}
+
 impl fmt::Display for Corruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -71,16 +90,7 @@ impl fmt::Display for Corruption {
             found,
             ..
         } = self;
-        let what = match self.what {
-            Damage::RecordLength => "record length",
-            Damage::RecordReserved => "reserved bits of a commit word",
-            Damage::RecordChecksum => "record checksum",
-            Damage::RecordBeyondEnd => "end of a record",
-            Damage::Tail => "producer's tail",
-            Damage::Head => "consumer's head",
-            Damage::DurableHead => "consumer's durable position",
-            Damage::Checkpoint => "checkpoint slot",
-            Damage::Session => "session of a role",
+        match self.what {
             Damage::FileTruncated => {
                 return write!(
                     f,
@@ -96,7 +106,9 @@ impl fmt::Display for Corruption {
                      what can be read with salvage"
                 );
             }
-        };
+            _ => {}
+        }
+        let what = self.what.name();
         write!(
             f,
             "the ring is damaged: {what} at position {position} is {found:#x}, expected (at most) \

@@ -57,27 +57,27 @@ pub(crate) struct Identity {
 }
 
 /// Byte offsets of the fields; the rest of the page is zero.
-mod at {
-    pub(super) const MAGIC: usize = 0;
-    pub(super) const MAJOR: usize = 8;
-    pub(super) const MINOR: usize = 12;
-    pub(super) const COMPATIBLE: usize = 16;
-    pub(super) const READ_ONLY_COMPATIBLE: usize = 24;
-    pub(super) const INCOMPATIBLE: usize = 32;
-    pub(super) const HEADER_BYTES: usize = 40;
-    pub(super) const CAPACITY: usize = 48;
-    pub(super) const ENDIAN: usize = 56;
-    pub(super) const UNIT: usize = 64;
-    pub(super) const KERNEL_PAGE: usize = 72;
-    pub(super) const RECORD_ALIGN: usize = 80;
-    pub(super) const MAX_MESSAGE: usize = 88;
-    pub(super) const UUID: usize = 96;
-    pub(super) const TAG: usize = 112;
-    pub(super) const DEVICE: usize = 128;
-    pub(super) const INODE: usize = 136;
-    pub(super) const CREATED: usize = 144;
-    pub(super) const RESERVED: usize = 152;
-    pub(super) const CHECKSUM: usize = 252;
+pub(super) mod at {
+    pub(in crate::layout) const MAGIC: usize = 0;
+    pub(in crate::layout) const MAJOR: usize = 8;
+    pub(in crate::layout) const MINOR: usize = 12;
+    pub(in crate::layout) const COMPATIBLE: usize = 16;
+    pub(in crate::layout) const READ_ONLY_COMPATIBLE: usize = 24;
+    pub(in crate::layout) const INCOMPATIBLE: usize = 32;
+    pub(in crate::layout) const HEADER_BYTES: usize = 40;
+    pub(in crate::layout) const CAPACITY: usize = 48;
+    pub(in crate::layout) const ENDIAN: usize = 56;
+    pub(in crate::layout) const UNIT: usize = 64;
+    pub(in crate::layout) const KERNEL_PAGE: usize = 72;
+    pub(in crate::layout) const RECORD_ALIGN: usize = 80;
+    pub(in crate::layout) const MAX_MESSAGE: usize = 88;
+    pub(in crate::layout) const UUID: usize = 96;
+    pub(in crate::layout) const TAG: usize = 112;
+    pub(in crate::layout) const DEVICE: usize = 128;
+    pub(in crate::layout) const INODE: usize = 136;
+    pub(in crate::layout) const CREATED: usize = 144;
+    pub(in crate::layout) const RESERVED: usize = 152;
+    pub(in crate::layout) const CHECKSUM: usize = 252;
 }
 
 // Fields lie back to back, aligned, and the checksum covers all before it.
@@ -112,6 +112,8 @@ pub(crate) enum HeaderFault {
     /// A field cannot be right.
     Field {
         field: &'static str,
+        /// Where it is in the page.
+        offset: usize,
         expected: u64,
         found: u64,
     },
@@ -129,6 +131,11 @@ impl UncheckedHeader {
     /// Takes what was read; missing bytes are zero.
     pub(crate) const fn new(bytes: [u8; HEADER_READ_BYTES]) -> Self {
         Self(bytes)
+    }
+
+    /// Whether the first bytes are those of a ring.
+    pub(crate) fn has_magic(&self) -> bool {
+        self.u64_at(at::MAGIC) == MAGIC
     }
 
     /// Turns the bytes into an identity, or names the first thing that is wrong with them.
@@ -151,7 +158,11 @@ impl UncheckedHeader {
         let max_message_bytes = self.u64_at(at::MAX_MESSAGE);
         let longest = shape.longest_message_bytes();
         if max_message_bytes > longest {
-            return Err(field("max_message_bytes", longest, max_message_bytes));
+            return Err(field(
+                ("max_message_bytes", at::MAX_MESSAGE),
+                longest,
+                max_message_bytes,
+            ));
         }
         Ok(Identity {
             shape,
@@ -184,7 +195,7 @@ impl UncheckedHeader {
         }
         let endian = self.u64_at(at::ENDIAN);
         if endian != ENDIAN_MARK {
-            return Err(field("byte order mark", ENDIAN_MARK, endian));
+            return Err(field(("byte order mark", at::ENDIAN), ENDIAN_MARK, endian));
         }
         let unknown = self.u64_at(at::INCOMPATIBLE) & !Features::KNOWN_INCOMPATIBLE;
         if unknown != 0 {
@@ -202,15 +213,20 @@ impl UncheckedHeader {
         let unit = self.u64_at(at::UNIT);
         let capacity = self.u64_at(at::CAPACITY);
         let Some(shape) = Shape::new(unit, capacity) else {
-            return Err(field("capacity_bytes", unit, capacity));
+            return Err(field(("capacity_bytes", at::CAPACITY), unit, capacity));
         };
         let header = self.u64_at(at::HEADER_BYTES);
         if header != shape.header_bytes() {
-            return Err(field("header_bytes", shape.header_bytes(), header));
+            let expected = shape.header_bytes();
+            return Err(field(("header_bytes", at::HEADER_BYTES), expected, header));
         }
         let align = self.u64_at(at::RECORD_ALIGN);
         if align != ALIGN_BYTES {
-            return Err(field("record_align", ALIGN_BYTES, align));
+            return Err(field(
+                ("record_align", at::RECORD_ALIGN),
+                ALIGN_BYTES,
+                align,
+            ));
         }
         if total_bytes != shape.total_bytes() {
             return Err(HeaderFault::Size {
@@ -221,7 +237,7 @@ impl UncheckedHeader {
         Ok(shape)
     }
 
-    fn bytes_at<const N: usize>(&self, start: usize) -> [u8; N] {
+    pub(super) fn bytes_at<const N: usize>(&self, start: usize) -> [u8; N] {
         let mut out = [0; N];
         for (to, from) in out.iter_mut().zip(self.0.iter().skip(start)) {
             *to = *from;
@@ -229,18 +245,19 @@ impl UncheckedHeader {
         out
     }
 
-    fn u64_at(&self, start: usize) -> u64 {
+    pub(super) fn u64_at(&self, start: usize) -> u64 {
         u64::from_le_bytes(self.bytes_at(start))
     }
 
-    fn u32_at(&self, start: usize) -> u32 {
+    pub(super) fn u32_at(&self, start: usize) -> u32 {
         u32::from_le_bytes(self.bytes_at(start))
     }
 }
 
-const fn field(field: &'static str, expected: u64, found: u64) -> HeaderFault {
+const fn field((field, offset): (&'static str, usize), expected: u64, found: u64) -> HeaderFault {
     HeaderFault::Field {
         field,
+        offset,
         expected,
         found,
     }
@@ -250,6 +267,60 @@ const fn field(field: &'static str, expected: u64, found: u64) -> HeaderFault {
 fn checksum_of(bytes: &[u8; HEADER_READ_BYTES]) -> u32 {
     let covered: &[u8] = bytes.split_at(at::CHECKSUM).0;
     crc32c::crc32c(covered)
+}
+
+impl HeaderFault {
+    /// Whether this is, or was, a ring of this format that something has damaged; otherwise it is
+    /// none that this process could read.
+    pub(crate) const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Checksum { .. } | Self::Field { .. } | Self::Size { .. }
+        )
+    }
+
+    /// Whether what was found begins as a ring does.
+    pub(crate) const fn has_magic(&self) -> bool {
+        !matches!(self, Self::Magic { .. } | Self::Unfinished)
+    }
+
+    /// The field's name, its offset in the ring, what is expected there and what was found.
+    pub(crate) const fn place(&self) -> (&'static str, u64, u64, u64) {
+        match *self {
+            Self::Magic { found } => ("magic", at::MAGIC as u64, MAGIC, found),
+            Self::Unfinished => ("magic", at::MAGIC as u64, MAGIC, 0),
+            Self::Version { found } => (
+                "format version",
+                at::MAJOR as u64,
+                FORMAT_MAJOR as u64,
+                found as u64,
+            ),
+            Self::Features { found } => {
+                let known = Features::KNOWN_INCOMPATIBLE;
+                ("features", at::INCOMPATIBLE as u64, known, found)
+            }
+            Self::Checksum { expected, found } => (
+                "header checksum",
+                at::CHECKSUM as u64,
+                expected as u64,
+                found as u64,
+            ),
+            Self::Field {
+                field,
+                offset,
+                expected,
+                found,
+            } => (field, offset as u64, expected, found),
+            // What is there ends at the lesser of the two.
+            Self::Size { expected, found } => {
+                let end = if found < expected { found } else { expected };
+                ("size in bytes", end, expected, found)
+            }
+            Self::KernelPage { expected, found } => {
+                ("page size", at::KERNEL_PAGE as u64, expected, found)
+            }
+        }
+    }
 }
 
 impl Identity {

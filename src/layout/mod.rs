@@ -4,10 +4,12 @@
 //! compiler, with assertions under each table.
 
 mod checkpoint;
+mod fields;
 mod header;
 mod record;
 
 pub(crate) use checkpoint::{Checkpoint, SLOT_WORDS};
+pub use fields::Header;
 pub(crate) use header::{
     FORMAT_MAJOR, FORMAT_MINOR, Features, HEADER_READ_BYTES, HeaderFault, Identity, MAGIC,
     UncheckedHeader,

@@ -72,7 +72,9 @@ mod walk;
 
 pub(crate) use account::{Progress, beside, count_released, read_account, reset_account};
 pub(crate) use consumer::{ConsumerCore, Record, Taken};
-pub(crate) use observe::{RoleSnapshot, may_be_published, peek_all, peek_at, role_snapshot};
+pub(crate) use observe::{
+    Look, RoleSnapshot, may_be_published, passed, peek_all, peek_at, role_snapshot,
+};
 pub(crate) use order::{
     CLOSED_LOAD, CLOSED_STORE, DURABLE_LOAD, DURABLE_STORE, HEAD_LOAD, SESSION_LOAD, SESSION_STORE,
     TAIL_LOAD,

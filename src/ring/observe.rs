@@ -54,6 +54,14 @@ pub(crate) fn may_be_published(memory: &impl Memory, geometry: &Geometry, at: u6
     position::at_or_after(tail, at) || reached == at
 }
 
+/// The head, if the consumer has passed `at` by now. If not, what was read at `at` before this call
+/// was not overwritten either.
+pub(crate) fn passed(memory: &impl Memory, at: u64) -> Option<u64> {
+    memory.fence(LAP_ACQUIRE);
+    let head = read_position(memory, Role::Consumer, HEAD_LOAD);
+    (!position::at_or_after(at, head)).then_some(head)
+}
+
 /// Copies the record at `at` to `out`, if it is published and was not overwritten meanwhile.
 ///
 /// `None`: nothing is published there, or the consumer has passed it; look at the head again.
@@ -76,43 +84,81 @@ pub(crate) fn peek_at(
         out.resize(record.message_bytes() as usize, 0);
         memory.copy_out(record.payload(), out);
     }
-    memory.fence(LAP_ACQUIRE);
-    let head = read_position(memory, Role::Consumer, HEAD_LOAD);
-    if !position::at_or_after(at, head) {
-        return Ok(None); // what was read may be anything: the consumer passed it
+    if passed(memory, at).is_some() {
+        return Ok(None); // what was read may be anything
     }
     let record = bounded?;
     geometry.verify(record, out)?;
     Ok(Some(record))
 }
 
-/// Copies every message that waits now, oldest first.
+/// A look at what waits, record by record.
 ///
 /// The work is bounded, whatever the two sides do meanwhile: no more than a capacity of records is
 /// copied, nor of records in vain because the consumer passed them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    start: u64,
+    at: u64,
+    in_vain: u64,
+}
+
+impl Look {
+    /// From the record at `start` on.
+    pub(crate) const fn new(start: u64) -> Self {
+        Self {
+            start,
+            at: start,
+            in_vain: 0,
+        }
+    }
+
+    /// Where the next record is, if the consumer has not passed it.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether it has done all the work that it may do.
+    pub(crate) const fn is_spent(&self, geometry: &Geometry) -> bool {
+        position::distance(self.start, self.at) >= geometry.capacity_bytes
+            || self.in_vain > geometry.capacity_bytes
+    }
+
+    /// Copies the next record that waits to `out`; where the consumer has passed it, the one that
+    /// the consumer takes next.
+    pub(crate) fn next(
+        &mut self,
+        memory: &impl Memory,
+        geometry: &Geometry,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Record>, Corruption> {
+        while !self.is_spent(geometry) {
+            if let Some(record) = peek_at(memory, geometry, self.at & !7, out)? {
+                self.at = record.end();
+                return Ok(Some(record));
+            }
+            let Some(head) = passed(memory, self.at) else {
+                break; // nothing is published there
+            };
+            self.at = head;
+            self.in_vain = self.in_vain.saturating_add(record_bytes(out.len() as u64));
+        }
+        Ok(None)
+    }
+}
+
+/// Copies every message that waits now, oldest first.
 pub(crate) fn peek_all(
     memory: &impl Memory,
     geometry: &Geometry,
 ) -> Result<Vec<(Record, Vec<u8>)>, Corruption> {
-    let start = read_position(memory, Role::Consumer, HEAD_LOAD);
+    let mut look = Look::new(read_position(memory, Role::Consumer, HEAD_LOAD));
     let mut found = Vec::new();
-    let mut at = start;
-    let mut in_vain = 0_u64;
-    while position::distance(start, at) < geometry.capacity_bytes
-        && in_vain <= geometry.capacity_bytes
-    {
+    loop {
         let mut message = Vec::new();
-        if let Some(record) = peek_at(memory, geometry, at & !7, &mut message)? {
-            at = record.end();
-            found.push((record, message));
-            continue;
+        match look.next(memory, geometry, &mut message)? {
+            Some(record) => found.push((record, message)),
+            None => return Ok(found),
         }
-        let head = read_position(memory, Role::Consumer, HEAD_LOAD);
-        if head == at || !position::at_or_after(head, at) {
-            break; // nothing is published there
-        }
-        at = head; // the consumer passed it
-        in_vain = in_vain.saturating_add(record_bytes(message.len() as u64));
     }
-    Ok(found)
 }
