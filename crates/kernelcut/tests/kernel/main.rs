@@ -24,6 +24,7 @@ mod images;
 mod need;
 mod places;
 mod random;
+mod reads;
 mod rings;
 mod standin;
 mod trace;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             "nudge" => child::nudge(Path::new(words[1]), words[2].parse().unwrap()),
             "agent" => agent::child(&words[1..]),
             "victim" => victim::child(&words[1..]),
+            "reader" => reads::child(&words[1..]),
             "standin" => standin::child(&words[1..]),
             other => panic!("no such role: {other}"),
         }
@@ -70,5 +72,6 @@ fn main() -> ExitCode {
     rings::add(&mut trials);
     errors::add(&mut trials);
     places::add(&mut trials);
+    reads::add(&mut trials);
     libtest_mimic::run(&arguments, trials).exit_code()
 }
