@@ -171,7 +171,9 @@ impl<'a, T: Trust> Claim<'a, T> {
         let room = self.space.message_bytes().saturating_sub(self.written);
         let to = position::advance(self.space.payload(), u64::from(self.written));
         let memory = self.producer.end.core.memory();
-        let count = memory.read_in(source, to, room as usize)?;
+        let outcome = memory.read_in(source, to, room as usize);
+        let link = &mut self.producer.end.link;
+        let count = outcome.map_err(|error| link.explain_fault(error))?;
         let count_short = u32::try_from(count).unwrap_or(room).min(room);
         self.written = self.written.saturating_add(count_short);
         Ok(count)

@@ -72,7 +72,8 @@ impl<T: Trust> Consumer<T> {
         let whole = record.message_bytes() as usize;
         let start = start.min(whole);
         let from = crate::position::advance(record.payload(), start as u64);
-        core.memory()
-            .write_out(target.as_fd(), from, whole.saturating_sub(start))
+        let rest = whole.saturating_sub(start);
+        let outcome = core.memory().write_out(target.as_fd(), from, rest);
+        outcome.map_err(|error| self.end.link.explain_fault(error))
     }
 }

@@ -54,7 +54,11 @@ fn flush(link: &Link, durability: &Durability, how: Flush) -> io::Result<()> {
         // The kernel tells of a lost write once: no checkpoint after this one would hear of it.
         durability.poison(link.mapped());
     }
-    outcome
+    // The kernel does not mind that pages are missing: there is nothing to write then.
+    match link.loss() {
+        Some(loss) if how == Flush::Sync => outcome.and(Err(io::Error::other(loss))),
+        _ => outcome,
+    }
 }
 
 impl<T: Trust> Producer<T> {

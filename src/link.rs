@@ -1,5 +1,6 @@
 //! What an end has besides the protocol: its lease, its way of waiting, what it knows of the peer.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -174,6 +175,14 @@ impl Link {
     pub(crate) fn explain(&mut self, error: CheckpointError) -> CheckpointError {
         match (error, self.loss()) {
             (CheckpointError::Sync { .. }, Some(loss)) => self.refuse_from_now_on(loss).into(),
+            _ => error,
+        }
+    }
+
+    /// The same for what the kernel was asked to copy to or from the ring.
+    pub(crate) fn explain_fault(&mut self, error: io::Error) -> io::Error {
+        match (error.raw_os_error(), self.loss()) {
+            (Some(libc::EFAULT), Some(loss)) => io::Error::other(self.refuse_from_now_on(loss)),
             _ => error,
         }
     }

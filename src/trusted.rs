@@ -210,7 +210,7 @@ impl Consumer<Trusted> {
         self.take_many(max, |consumer, record| {
             consumer.verify_slice(record)?;
             each(slice_of(consumer, record));
-            Ok(())
+            Ok(consumer.end.link.check_intact()?)
         })
     }
 

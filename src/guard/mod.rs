@@ -47,6 +47,7 @@
 //! - A hole that was punched into the file, or a file that was cut off and then extended again,
 //!   reads as zeros and raises no signal. An empty commit word is no message; zeros in the middle
 //!   of a payload are found by checksums only.
+//! - A thread that has blocked SIGBUS is ended by a fault: the kernel runs no handler then.
 //! - An observer that was inherited by a forked child is not guarded there.
 
 #![expect(

@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 
 use libtest_mimic::Trial;
-use ringduct::{CheckpointError, Damage, Location, OpenError, Options};
+use ringduct::{CheckpointError, Damage, Flush, Location, OpenError, Options, TrySendError};
 
 use crate::bench::{Bench, HEADER_PAGES, go_round, page};
 use crate::driver::{Agent, End};
 
 pub(crate) fn add(trials: &mut Vec<Trial>) {
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
         ("the_signal", the_signal_is_sigbus),
         ("sleepers", sleepers_are_told),
         ("attach", attaching_asks_for_the_size),
@@ -19,6 +20,7 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
         ("punched_data", a_message_that_was_punched_out_is_missed),
         ("punched_words", sessions_that_go_back_are_damage),
         ("checkpoint", no_checkpoint_of_a_shorter_file),
+        ("descriptors", the_kernel_is_told),
         ("closing", ends_of_a_shorter_file_close),
     ];
     for (name, body) in tests {
@@ -265,6 +267,8 @@ fn no_checkpoint_of_a_shorter_file() {
         tx.send(b"b").unwrap();
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(11 * page()).unwrap();
+        let flushed = tx.flush(Flush::Sync).unwrap_err();
+        assert!(flushed.to_string().contains("truncated"), "{flushed}");
         let Err(CheckpointError::Corrupt(found)) = tx.checkpoint() else {
             panic!("a checkpoint of a file that was cut off");
         };
@@ -280,6 +284,49 @@ fn no_checkpoint_of_a_shorter_file() {
             .unwrap();
         std::fs::remove_file(&path).unwrap();
     }
+}
+
+/// Goal: where the kernel copies between a descriptor and the ring, a page that is not there is no
+/// signal in any case. Method: what a message lies in, and what a claim is going to be written in,
+/// is cut off when both are known.
+fn the_kernel_is_told() {
+    let longest = usize::try_from(2 * page() - 16).unwrap();
+    let path = std::env::temp_dir().join(format!("ringduct-kernel-{}", std::process::id()));
+    let make = || {
+        let options = Options::new().capacity_bytes(2 * page());
+        options.create(&Location::from(path.clone())).unwrap()
+    };
+    let cut = || {
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len((HEADER_PAGES + 1) * page()).unwrap();
+    };
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/zero")
+        .unwrap();
+    let ring = make();
+    let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    tx.send(&vec![1; longest]).unwrap();
+    cut();
+    let start = usize::try_from(page()).unwrap();
+    let (target, _other_end) = UnixStream::pair().unwrap();
+    let error = rx.write_next(&target, start).unwrap_err();
+    assert!(error.to_string().contains("truncated"), "{error}");
+    drop((tx, rx, ring));
+    std::fs::remove_file(&path).unwrap();
+    let ring = make();
+    let mut tx = ring.producer().unwrap();
+    tx.send(&vec![1; start - 16]).unwrap(); // the next one's payload begins on the second page
+    let mut rx = ring.consumer().unwrap();
+    rx.skip(1).unwrap();
+    let mut claim = tx.try_claim(100).unwrap();
+    cut();
+    let error = claim.read_from(&null).unwrap_err();
+    assert!(error.to_string().contains("truncated"), "{error}");
+    drop(claim);
+    assert!(matches!(tx.try_send(b"x"), Err(TrySendError::Corrupt(_))));
+    std::fs::remove_file(&path).unwrap();
 }
 
 /// Goal: dropping an end of a file that was cut off is no access to it. Method: both sides leave,
