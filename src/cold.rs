@@ -26,7 +26,7 @@ use crate::error::{Corruption, Damage};
 use crate::layout::{COMMIT_BYTES, Checkpoint, EMPTY, Offset, Role, Slot, word};
 use crate::memory::{DurableMemory, Extent, Memory, Order};
 use crate::position::{self, ALIGN_BYTES};
-use crate::ring::{Geometry, Progress, next_proven, read_account, reset_account};
+use crate::ring::{Geometry, Progress, next_proven, read_account, read_session, reset_account};
 use crate::state::Here;
 
 /// What a cold recovery found and did.
@@ -282,6 +282,10 @@ fn end(memory: &impl Memory, found: &Found, here: &Here, generation: u64) {
         ] {
             put(offset, 0);
         }
+        // The count goes on from what is there. Noise must not lead round to zero, which would say
+        // that nobody was ever there.
+        let (session, _) = read_session(memory, role);
+        put(word::SESSION, session & (u64::MAX >> 1));
         put(word::DURABLE, progress.position);
         put(word::REACH, progress.position);
         put(word::INCARNATION, found.incarnation);
