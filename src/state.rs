@@ -7,7 +7,6 @@
 
 use crate::layout::{Offset, Role, word};
 use crate::memory::{Memory, Order};
-use crate::ring::read_session;
 
 /// Under what a page of words was written: the words hold while all of it is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +103,12 @@ pub(crate) fn judge(
     }
 }
 
-/// Whether a page may be clean and yet not on the medium: it was written under this boot, by
-/// somebody who may have been told of a lost write and died.
+/// Whether a page may be clean and yet not on the medium: it was written under this boot, and
+/// somebody may have been told of a lost write and died. That others have closed since says nothing.
 pub(crate) fn may_be_clean_and_lost(memory: &impl Memory, here: &Here) -> bool {
-    [Role::Producer, Role::Consumer].into_iter().any(|role| {
-        let (session, closed) = read_session(memory, role);
-        Here::load(memory, role).boot == here.boot && session != 0 && !closed
-    })
+    [Role::Producer, Role::Consumer]
+        .into_iter()
+        .any(|role| Here::load(memory, role).boot == here.boot)
 }
 
 /// Whether a sync of this role has failed.
@@ -180,6 +178,26 @@ mod tests {
             judge(&ring(), Role::Producer, &HERE, true, true),
             State::Live
         );
+    }
+
+    /// Goal: within a boot no page is taken for synced, whoever closed; after another boot all are
+    /// what the medium holds.
+    #[test]
+    fn pages_of_this_boot_are_in_doubt() {
+        let memory = ring();
+        for role in [Role::Producer, Role::Consumer] {
+            memory.store(word::SESSION.of(role), 3, Order::RELAXED);
+            memory.store(word::CLOSED_SESSION.of(role), 3, Order::RELAXED);
+        }
+        let remounted = Here { mount: 6, ..HERE };
+        assert!(may_be_clean_and_lost(&memory, &remounted));
+        let rebooted = Here {
+            boot: [9, 9],
+            ..HERE
+        };
+        assert!(!may_be_clean_and_lost(&memory, &rebooted));
+        rebooted.store(&memory, Role::Producer);
+        assert!(may_be_clean_and_lost(&memory, &HERE), "the other page is");
     }
 
     /// Goal: poison of either side is final under its boot and forgotten under another.

@@ -22,6 +22,8 @@ fn what_failed_once_does_not_fail_again() {
         // Noise in a session led round to zero, as if nobody had been there: what a failed sync had
         // left undone was not made good.
         (2_026_126_871, "data that a successor took for synced"),
+        // A recovery under the same boot took pages for synced because both ends had closed.
+        (3_026_117_566, "data that a recovery took for synced"),
     ];
     for (seed, what) in cases {
         let found = case::run(&Library, seed, Effort::default(), None);
