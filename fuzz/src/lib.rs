@@ -4,6 +4,9 @@
 //! sees at once. It needs no unsafe code, and it is deterministic: it writes between the library's
 //! calls, and in the middle of those that call back.
 
+mod limit;
+pub mod medium;
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -38,10 +41,19 @@ pub mod word {
     pub const ACCOUNT: [[u64; 3]; 2] = [[8, 16, 24], [32, 40, 48]];
     /// Session that closed.
     pub const CLOSED_SESSION: u64 = 520;
+    /// Of the boot, the low half.
+    pub const BOOT_ID: u64 = 560;
+    /// The number of the mount.
+    pub const MOUNT: u64 = 688;
     /// Every word that has a meaning.
     pub const ALL: [u64; 27] = [
-        0, 8, 16, 24, 32, 40, 48, 128, 136, 256, 384, 392, 400, 512, 520, 528, 552, 560, 568, 576, 584,
-        592, 600, 608, 616, 640, 1016,
+        0, 8, 16, 24, 32, 40, 48, 128, 136, 256, 384, 392, 400, 512, 520, 528, 552, 560, 568, 576,
+        584, 592, 600, 608, 616, 640, 1016,
+    ];
+    /// Those, and the ones that only durable rings have.
+    pub const DURABLE_TOO: [u64; 34] = [
+        0, 8, 16, 24, 32, 40, 48, 128, 136, 256, 384, 392, 400, 512, 520, 528, 536, 544, 552, 560,
+        568, 576, 584, 592, 600, 608, 616, 640, 648, 656, 664, 672, 680, 688,
     ];
 }
 
@@ -120,6 +132,16 @@ impl Region {
     /// Everything, header and data.
     pub fn image(&self) -> Vec<u8> {
         image_of(&self.file)
+    }
+
+    /// Writes everything again from an offset on.
+    pub fn set_image(&self, image: &[u8], from: u64) {
+        self.write(from, &image[usize::try_from(from).expect("small")..]);
+    }
+
+    /// Whether records carry checksums.
+    pub fn checksum(&self) -> bool {
+        self.checksum
     }
 
     /// Where others open it.
@@ -336,7 +358,8 @@ impl Edit {
 }
 
 impl Value {
-    fn of(self, old: u64, here: u64) -> u64 {
+    /// The new value; `here` is the position of interest.
+    pub fn of(self, old: u64, here: u64) -> u64 {
         match self {
             Self::Set(value) => value,
             Self::Small(value) => u64::from(value),
