@@ -2,7 +2,10 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{bench, completions, create, doctor, man, recv, send, serve};
+use crate::commands::{
+    bench, completions, create, doctor, dump, ls, man, recv, repair, rm, salvage, send, serve,
+    stat, top, verify,
+};
 use crate::failure::Failure;
 use crate::place;
 
@@ -45,6 +48,14 @@ enum Command {
     Create(create::Args),
     Send(send::Args),
     Recv(recv::Args),
+    Stat(stat::Args),
+    Top(top::Args),
+    Dump(dump::Args),
+    Verify(verify::Args),
+    Repair(repair::Args),
+    Salvage(salvage::Args),
+    Ls(ls::Args),
+    Rm(rm::Args),
     Serve(serve::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
@@ -67,6 +78,14 @@ impl Tool {
             Command::Create(args) => create::run(&args),
             Command::Send(args) => send::run(&args),
             Command::Recv(args) => recv::run(&args),
+            Command::Stat(args) => stat::run(&args),
+            Command::Top(args) => top::run(&args),
+            Command::Dump(args) => dump::run(&args),
+            Command::Verify(args) => verify::run(&args),
+            Command::Repair(args) => repair::run(&args),
+            Command::Salvage(args) => salvage::run(&args),
+            Command::Ls(args) => ls::run(&args),
+            Command::Rm(args) => rm::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Bench(args) => bench::run(&args),
             Command::Doctor(args) => doctor::run(&args),

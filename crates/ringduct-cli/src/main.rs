@@ -12,6 +12,7 @@ mod failure;
 mod format;
 mod framing;
 mod input;
+mod inspect;
 mod memory;
 mod output;
 mod pacer;

@@ -21,7 +21,7 @@ pub(crate) fn describe(holder: &Holder) -> String {
 }
 
 /// The name the kernel has for the program of this process.
-fn program(pid: u32) -> Option<String> {
+pub(crate) fn program(pid: u32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     let name = String::from_utf8_lossy(&name);
     Some(name.trim_end_matches('\n').to_owned())

@@ -8,7 +8,7 @@ use crate::place::Place;
 use crate::talk;
 
 mod ends;
-mod holder;
+pub(crate) mod holder;
 mod open;
 
 /// What an exit code means. Stable; listed in `--help`.
@@ -104,6 +104,22 @@ impl Failure {
     #[cfg(test)]
     pub(crate) fn what(&self) -> &str {
         self.what.as_deref().unwrap_or_default()
+    }
+
+    /// Whether there is nothing to say: a signal came, or nobody reads.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.what.is_none()
+    }
+
+    /// Tells people now; the exit code is what is left.
+    #[must_use]
+    pub(crate) fn said(self) -> Self {
+        let _code = self.report();
+        Self {
+            what: None,
+            next: None,
+            ..self
+        }
     }
 
     /// Tells people, and gives the exit code.
