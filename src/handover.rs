@@ -306,6 +306,9 @@ mod tests {
     #[test]
     fn a_stranger_is_refused() {
         let (here, there) = UnixStream::pair().unwrap();
+        there
+            .set_read_timeout(Some(core::time::Duration::from_secs(2)))
+            .unwrap();
         let ring = Options::new().create_memfd("test").unwrap();
         ring.hand_over(&here, Grant::ReadWrite).unwrap();
         let own = rustix::process::geteuid().as_raw();

@@ -53,6 +53,10 @@ pub(crate) fn obey(words: &[&str]) -> Answer {
             let _for_ever = Box::leak(Box::new(listener));
             Ok(String::new())
         }
+        ["own-proc"] => {
+            kernel::mount_own_proc()?;
+            Ok(String::new())
+        }
         ["secret", path] => {
             let mut file = File::options()
                 .write(true)
@@ -147,12 +151,8 @@ fn plant(kind: &str, path: &Path, target: &Path) -> io::Result<()> {
     match kind {
         "empty" => wide_open(path).map(drop),
         "junk" => wide_open(path)?.write_all(&vec![0xA5; 1 << 16]),
-        "ring" => Options::new()
-            .capacity_bytes(4096)
-            .mode(0o666)
-            .create(&path.into())
-            .map(drop)
-            .map_err(io::Error::from),
+        "ring" => foreign_ring(path, 0o666),
+        "shown" => foreign_ring(path, 0o644),
         "symlink" => symlink(target, path),
         "hardlink" => fs::hard_link(target, path),
         "directory" => fs::create_dir(path),
@@ -164,6 +164,12 @@ fn plant(kind: &str, path: &Path, target: &Path) -> io::Result<()> {
         },
         other => Err(io::Error::other(format!("no such plant: {other}"))),
     }
+}
+
+/// A ring of this user's own.
+fn foreign_ring(path: &Path, mode: u32) -> io::Result<()> {
+    let options = Options::new().capacity_bytes(4096).mode(mode);
+    Ok(options.create(&path.into()).map(drop)?)
 }
 
 fn wide_open(path: &Path) -> io::Result<File> {

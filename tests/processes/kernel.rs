@@ -158,6 +158,28 @@ pub(crate) fn clone_as(wanted: i32) -> std::io::Result<Option<Pid>> {
     Err(std::io::ErrorKind::AlreadyExists.into())
 }
 
+/// Shows this process, and the children that it forks, the processes of its own pid namespace under
+/// `/proc`; nobody else sees that.
+pub(crate) fn mount_own_proc() -> std::io::Result<()> {
+    let failed = || Err(std::io::Error::last_os_error());
+    // SAFETY: takes a number; the mounts of this process become a copy.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+        return failed();
+    }
+    let (root, proc) = (c"/".as_ptr(), c"/proc".as_ptr());
+    let (none, no_data) = (c"none".as_ptr(), std::ptr::null());
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: C strings that live for ever, and no data.
+    if unsafe { libc::mount(none, root, std::ptr::null(), private, no_data) } != 0 {
+        return failed();
+    }
+    // SAFETY: as above.
+    if unsafe { libc::mount(none, proc, c"proc".as_ptr(), 0, no_data) } != 0 {
+        return failed();
+    }
+    Ok(())
+}
+
 /// Children that this process forks from now on live in a pid namespace of their own.
 pub(crate) fn unshare_pids() -> std::io::Result<()> {
     // SAFETY: takes a number; nothing of this process itself changes.

@@ -65,6 +65,8 @@ impl Space {
         let mut first = Agent::forked(&mut outside, directory.path());
         assert_eq!(first.ask("pid"), "1");
         first.ask("reap");
+        // So that whoever looks a process up by its id finds those of this namespace.
+        first.ask("own-proc");
         Some(Self {
             first,
             directory,
@@ -137,8 +139,8 @@ fn peers_in_other_pid_namespaces() {
         return;
     };
     let (ring, place) = shared_ring(one.directory.path());
-    // The same id on both sides, which outside, where `/proc` is read, is somebody else or nobody.
-    let (mut tx, mut rx) = (one.agent(AGAIN), other.agent(AGAIN));
+    // Neither finds the other's id in its own `/proc`; outside it is somebody else's, or nobody's.
+    let (mut tx, mut rx) = (one.agent(AGAIN), other.agent(77));
     for (agent, role) in [(&mut tx, "producer"), (&mut rx, "consumer")] {
         agent.ask(&format!("open {place}"));
         agent.ask(role);
