@@ -33,6 +33,22 @@ fn late_replies_are_dropped() {
     assert_eq!(thread.join().unwrap(), Ok(1));
 }
 
+/// Goal: a server that answers everything but the request does not keep a call past its deadline.
+/// Method: many such answers, and a deadline that has passed: not all of them are taken.
+#[test]
+fn other_replies_do_not_hold_a_call() {
+    let (requests, _served) = crate::pair(4096).unwrap();
+    let (mut server, replies) = crate::pair(4096).unwrap();
+    for _ in 0..50 {
+        server.send(&[0xFF; NUMBER_BYTES]).unwrap();
+    }
+    let mut client = Client::from_ends(requests, replies);
+    let outcome = client.call(b"?", &mut Vec::new(), Some(now()));
+    assert_eq!(outcome, Err(CallError::TimedOut));
+    let (_, replies) = client.into_ends();
+    assert!(replies.totals().messages < 50, "all were looked at");
+}
+
 /// Goal: a client never takes a reply meant for its predecessor. Method: one client asks and goes;
 /// its request is answered after its successor came, whose first call has to get its own answer.
 #[test]

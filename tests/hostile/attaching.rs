@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
-use ringduct::{Location, OpenError, Options};
+use ringduct::{Consumer, Location, OpenError, Options, Producer};
 use tempfile::TempDir;
 
 use crate::calls::{BUFFER, Board, CAPACITY, MESSAGE, Outcome, make_board, run_as};
@@ -83,30 +83,16 @@ struct Tally {
 /// error or well, whatever a word of the ring becomes between two looks at it.
 fn at_every_look(scene: &Scene) {
     println!("RINGDUCT_SEED={}", seed());
-    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-    let path = directory.path().join("a.ring");
     let durable = matches!(scene.ring, "durable" | "cold");
-    let options = Options::new()
-        .capacity_bytes(CAPACITY)
-        .checksum(scene.ring != "plain")
-        .durable(durable);
-    let ring = options.create(&Location::from(path.as_path())).unwrap();
-    let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
-    for number in 0..150 {
-        tx.try_send(&vec![0x77; number % 61]).unwrap();
-        rx.try_recv_vec(&mut Vec::new()).unwrap();
-        if durable {
-            // Space is free only behind a checkpoint.
-            if number % 20 == 0 {
-                rx.checkpoint().unwrap();
-            }
-        }
-    }
-    for length in [33, 0, 17] {
-        tx.try_send(&vec![0x66; length]).unwrap();
-    }
-    let tx = (scene.beside && scene.role != "producer").then_some(tx);
-    let rx = (scene.beside && scene.role != "consumer").then_some(rx);
+    let directory = if durable {
+        tempfile::tempdir_in("/var/tmp").unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    };
+    let path = directory.path().join("a.ring");
+    let Some(_peer) = make_ring(scene, &path, durable) else {
+        return;
+    };
     let stage = prepare(scene, &path, directory);
     let mut random = Random::new(seed());
     let mut tally = Tally::default();
@@ -147,7 +133,40 @@ fn at_every_look(scene: &Scene) {
     );
     assert!(looks >= 20 && trials >= 200 && done > 0);
     assert!(damage > 0 || scene.role == "observer");
-    drop((tx, rx));
+}
+
+/// A ring that has gone round and in which three messages wait; and the ends that are to be there.
+fn make_ring(
+    scene: &Scene,
+    path: &Path,
+    durable: bool,
+) -> Option<(Option<Producer>, Option<Consumer>)> {
+    let options = Options::new()
+        .capacity_bytes(CAPACITY)
+        .checksum(scene.ring != "plain")
+        .durable(durable);
+    let ring = match options.create(&Location::from(path)) {
+        Err(error @ OpenError::NotDurable { .. }) => {
+            assert!(std::env::var_os("CI").is_none(), "{error}");
+            println!("SKIPPED {} {}: {error}", scene.role, scene.ring);
+            return None;
+        }
+        made => made.unwrap(),
+    };
+    let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+    for number in 0..150 {
+        tx.try_send(&vec![0x77; number % 61]).unwrap();
+        rx.try_recv_vec(&mut Vec::new()).unwrap();
+        if durable && number % 20 == 0 {
+            rx.checkpoint().unwrap(); // space is free only behind one
+        }
+    }
+    for length in [33, 0, 17] {
+        tx.try_send(&vec![0x66; length]).unwrap();
+    }
+    let tx = (scene.beside && scene.role != "producer").then_some(tx);
+    let rx = (scene.beside && scene.role != "consumer").then_some(rx);
+    Some((tx, rx))
 }
 
 fn prepare(scene: &Scene, path: &Path, directory: TempDir) -> Stage {
