@@ -26,6 +26,13 @@ mod talk;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use ringduct::Wait;
+
+/// How `send` and `recv` wait: the stages of a pipeline share processors with each other, and one that
+/// spins takes time from the one it waits for.
+const WAIT: Wait = Wait::SpinThenPark {
+    spin: std::time::Duration::ZERO,
+};
 
 fn main() -> ExitCode {
     match cli::Tool::parse().run() {

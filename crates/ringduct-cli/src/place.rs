@@ -58,7 +58,11 @@ impl Place {
 
     /// Makes a ring; there must be none.
     pub(crate) fn create(&self, options: &Options) -> Result<Ring, Failure> {
-        Ok(options.create(&self.location)?)
+        options.create(&self.location).map_err(|error| match error {
+            // The only one that does not name the ring.
+            OpenError::InvalidOption { .. } => Failure::from(error).of(self),
+            error => error.into(),
+        })
     }
 
     /// Opens the ring that is there.
@@ -71,12 +75,19 @@ impl Place {
         Ok(by_owner(options).observe(&self.location)?)
     }
 
+    /// Whether a ring can be made there by its name alone.
+    fn can_be_made(&self) -> bool {
+        matches!(
+            self.location,
+            Location::File(_) | Location::Shm(_) | Location::SysVKey(_)
+        )
+    }
+
     /// Opens the ring that is there, or makes one with the defaults and says so.
     pub(crate) fn open_or_create(&self) -> Result<Ring, Failure> {
         let options = options();
         match self.open(&options) {
-            // What is at a socket is served, not made.
-            Err(OpenError::NotFound { .. }) if !matches!(self.location, Location::Unix(_)) => {}
+            Err(OpenError::NotFound { .. }) if self.can_be_made() => {}
             outcome => return Ok(outcome?),
         }
         let ring = options.open_or_create(&self.location)?;

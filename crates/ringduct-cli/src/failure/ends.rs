@@ -2,7 +2,7 @@
 
 use ringduct::{CheckpointError, Corruption, RecvError, SendError, TryRecvError, TrySendError};
 
-use super::{Code, Failure};
+use super::{Code, Failure, LOOK_AT_IT};
 use crate::place::Place;
 
 impl Failure {
@@ -140,7 +140,6 @@ impl Failure {
 
     /// A record or a position is damaged.
     fn corrupt(place: &Place, corruption: Corruption) -> Self {
-        Self::new(Code::Damaged, format!("{place}: {corruption}"))
-            .next("look at it with `ringduct verify`; copy what is whole with `ringduct salvage`")
+        Self::new(Code::Damaged, format!("{place}: {corruption}")).next(LOOK_AT_IT)
     }
 }

@@ -11,6 +11,10 @@ mod ends;
 pub(crate) mod holder;
 mod open;
 
+/// What to do with a damaged ring.
+pub(crate) const LOOK_AT_IT: &str =
+    "look at it with `ringduct verify`; copy what is whole with `ringduct salvage`";
+
 /// What an exit code means. Stable; listed in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

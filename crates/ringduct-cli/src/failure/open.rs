@@ -4,7 +4,7 @@ use std::io;
 
 use ringduct::{OpenError, Role};
 
-use super::{Code, Failure, holder};
+use super::{Code, Failure, LOOK_AT_IT, holder};
 use crate::{container, size};
 
 impl From<OpenError> for Failure {
@@ -53,6 +53,9 @@ fn code(error: &OpenError) -> Code {
 /// What to do next, where the library's own words do not say it or do not know the tool.
 fn next(error: &OpenError) -> Option<String> {
     Some(match error {
+        OpenError::NotFound { name } if name.starts_with("sysv:id:") => {
+            "`ipcs -m` lists the segments that there are".to_owned()
+        }
         OpenError::NotFound { name } => match name.strip_prefix("unix:") {
             Some(socket) => format!("serve a ring there with `ringduct serve -u {socket}`"),
             None => format!("make it with `ringduct create {name}`"),
@@ -69,6 +72,7 @@ fn next(error: &OpenError) -> Option<String> {
                 "wait until it has left, or end it; `ringduct stat {name}` shows both sides{look}"
             )
         }
+        OpenError::Corrupt { .. } => LOOK_AT_IT.to_owned(),
         OpenError::NoSpace { name, .. } if name.starts_with("shm:") => no_space_in_shm(),
         OpenError::NoSpace { .. } => "free some, or choose a smaller --capacity".to_owned(),
         _ => return None,

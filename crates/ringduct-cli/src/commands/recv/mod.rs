@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringduct::{Consumer, RecvError, TryRecvError};
 
+use crate::WAIT;
 use crate::checkpoints::{self, When};
 use crate::failure::Failure;
 use crate::format::Format;
@@ -92,6 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return peek::run(args);
     }
     let mut rx = args.place.open_or_create()?.consumer()?;
+    rx.set_wait(WAIT);
     checkpoints::begin(args.checkpoint, &mut rx, &args.place)?;
     let mut receiving = Receiving {
         args,

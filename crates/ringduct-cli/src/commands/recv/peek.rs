@@ -6,7 +6,7 @@ use ringduct::{Corruption, Observer, Options, Peeked, RecvError};
 
 use super::Args;
 use super::printer::Printer;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, LOOK_AT_IT};
 use crate::pacer::Pacer;
 use crate::signals;
 
@@ -65,6 +65,5 @@ fn next(observer: &Observer, position: &mut u64) -> Result<Option<Peeked>, Failu
 }
 
 fn damaged(corruption: Corruption) -> Failure {
-    Failure::new(Code::Damaged, corruption.to_string())
-        .next("look at it with `ringduct verify`; copy what is whole with `ringduct salvage`")
+    Failure::new(Code::Damaged, corruption.to_string()).next(LOOK_AT_IT)
 }

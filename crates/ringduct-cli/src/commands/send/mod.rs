@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringduct::{Producer, SendError, TrySendError};
 
+use crate::WAIT;
 use crate::checkpoints::{self, When};
 use crate::failure::Failure;
 use crate::framing::Framing;
@@ -85,6 +86,7 @@ struct Sending<'a> {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     signals::catch();
     let mut tx = args.place.open_or_create()?.producer()?;
+    tx.set_wait(WAIT);
     checkpoints::begin(args.checkpoint, &mut tx, &args.place)?;
     let mut sending = Sending {
         args,
