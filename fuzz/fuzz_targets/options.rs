@@ -197,8 +197,13 @@ impl Wishes {
     /// What of an existing ring, made by this user, is not as was asked for.
     fn different(&self, ring: &Ring) -> Vec<&'static str> {
         let own = rustix::process::geteuid().as_raw();
+        let status = rustix::fs::fstat(ring.descriptor().expect("a descriptor"));
+        let mode = status.expect("a status").st_mode;
+        // Others may write only where they are meant to.
+        let asked = u32::from(self.mode.unwrap_or(0o600));
         let capacity = ring.capacity_bytes();
         let differ = [
+            ("mode", mode & 0o022 & !asked != 0),
             ("owner", self.owner.is_some_and(|uid| u32::from(uid) != own)),
             (
                 "capacity_bytes",
@@ -330,6 +335,7 @@ fn check_existing(location: &Location, options: &Options, wishes: &Wishes, ring:
 fn check_difference(error: &OpenError, different: &[&str]) {
     match error {
         OpenError::WrongOwner { .. } => assert!(different.contains(&"owner")),
+        OpenError::WrongMode { .. } => assert!(different.contains(&"mode")),
         OpenError::Mismatch {
             option,
             expected,
