@@ -192,6 +192,11 @@ impl Ring {
         self.distrusts_memory
     }
 
+    /// The backing, without the ring.
+    pub(crate) fn into_object(self) -> Arc<Object> {
+        self.object
+    }
+
     /// The backing.
     pub(crate) fn object(&self) -> &Object {
         &self.object

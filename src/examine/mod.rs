@@ -78,7 +78,7 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn header(&self, location: &Location) -> Result<Header, OpenError> {
-        let object = region::open(location, self.trust(), true)?;
+        let object = self.object_at(location)?;
         Ok(Page::read(&object)?.header)
     }
 
@@ -113,7 +113,7 @@ impl Options {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn examine(&self, location: &Location) -> Result<Examination, OpenError> {
-        let object = region::open(location, self.trust(), true)?;
+        let object = self.object_at(location)?;
         let page = Page::read(&object)?;
         let identity = match page.identity {
             Ok(identity) => identity,
@@ -132,6 +132,14 @@ impl Options {
             header: page.header,
         };
         subject.examine()
+    }
+
+    /// Opens what is at `location`, but for what is at a socket, which is received.
+    fn object_at(&self, location: &Location) -> Result<Arc<Object>, OpenError> {
+        match location {
+            Location::Unix(_) => Ok(self.open_with(location, true)?.into_object()),
+            _ => region::open(location, self.trust(), true).map(Arc::new),
+        }
     }
 }
 

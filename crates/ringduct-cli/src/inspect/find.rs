@@ -3,7 +3,8 @@
 //!
 //! A large tree costs one look at each name and, for files of a page or more, eight bytes read. Links
 //! are not followed, and nothing but plain files is opened, without waiting: whoever puts a FIFO in
-//! the way delays nobody. What could not be read is counted.
+//! the way delays nobody. Folders of proc, sysfs and their like are passed by: to read a file there may
+//! do something. What could not be read is counted.
 
 use std::fs::{DirEntry, File, Metadata, OpenOptions};
 use std::io;
@@ -11,6 +12,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ringduct::{Header, Location, OpenError, Options};
+use rustix::fs::statfs;
 
 use crate::failure::Failure;
 use crate::signals;
@@ -26,6 +28,20 @@ const MAGIC: &[u8; 8] = b"RINGDUCT";
 
 /// No ring is shorter, nor what is left of one that is worth a name.
 const LEAST_BYTES: u64 = 4096;
+
+/// File systems whose files are questions to the kernel: `f_type` of proc, sysfs, debugfs, tracefs,
+/// securityfs, both kinds of control groups, BPF and configfs, from statfs(2).
+const KERNEL: [i64; 9] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x0027_e0eb,
+    0x6367_7270,
+    0xcafe_4a11,
+    0x6265_6570,
+];
 
 /// A ring, or what begins as one.
 #[derive(Debug)]
@@ -78,6 +94,9 @@ pub(crate) fn rings(
         let mut pending = vec![dir.clone()];
         while let Some(next) = pending.pop() {
             signals::check()?;
+            if is_of_the_kernel(&next) {
+                continue;
+            }
             match std::fs::read_dir(&next) {
                 // What was seen there already has other names.
                 Ok(_) if in_memory && next == Path::new(SHM) => {}
@@ -95,6 +114,11 @@ pub(crate) fn rings(
         }
     }
     Ok(effort)
+}
+
+/// Whether the files of a folder are none that somebody stored there.
+fn is_of_the_kernel(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|found| KERNEL.contains(&found.f_type))
 }
 
 fn in_folder(entry: &DirEntry, pending: &mut Vec<PathBuf>, effort: &mut Effort) -> Option<Found> {
@@ -161,4 +185,20 @@ fn open(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: nothing is read where reading does something.
+    #[test]
+    fn folders_of_the_kernel_are_passed_by() {
+        for dir in ["/proc", "/proc/self/task", "/sys", "/sys/kernel"] {
+            assert!(is_of_the_kernel(Path::new(dir)), "{dir}");
+        }
+        for dir in ["/", "/dev/shm", "/nowhere"] {
+            assert!(!is_of_the_kernel(Path::new(dir)), "{dir}");
+        }
+    }
 }

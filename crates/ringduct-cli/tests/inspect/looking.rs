@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     CAPACITY, DATA, Holder, MESSAGES, PAGE, RECORD, Used, durable, run, run_badly, run_well, tool,
+    wait_until,
 };
 
 fn json(line: &str) -> Value {
@@ -399,4 +400,35 @@ fn verify_examines_checkpoints() {
     assert!(text.contains("1 of 4 checkpoint slots"), "{text}");
     file.write_all_at(&[1], 4 * PAGE + 8).unwrap();
     run_badly(&["verify", &name], 5, &["producer's checkpoint slots"]);
+}
+
+/// Goal: a ring without a name is looked at through the socket that it is served at.
+#[test]
+fn served_rings_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let mut command = tool();
+    command
+        .args(["serve", "--capacity", "64K", "-u"])
+        .arg(&path);
+    let mut server = Server(command.stderr(Stdio::null()).spawn().unwrap());
+    let name = format!("unix:{}", path.display());
+    wait_until("the ring is served", || {
+        run(&["stat", &name]).code == Some(0) || server.0.try_wait().unwrap().is_some()
+    });
+    assert!(run_well(&["stat", &name]).contains("64.0 KiB"));
+    assert!(run_well(&["verify", &name]).contains("sound"));
+    let header = run_well(&["dump", "--header", &name]);
+    assert!(header.contains("# capacity: 65536"), "{header}");
+    run_badly(&["rm", &name], 2, &[&name]);
+}
+
+/// Ends when the test does.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended_before = self.0.kill().is_err();
+        let _ended_before = self.0.wait().is_err();
+    }
 }
