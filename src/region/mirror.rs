@@ -84,19 +84,20 @@ impl Mapping {
     }
 
     /// The offset in the ring of the access that found a page missing first.
+    #[cfg(feature = "guard")]
     pub(crate) fn fault(&self) -> Option<u64> {
-        #[cfg(feature = "guard")]
-        return self.guarded.fault().map(|offset| {
-            let again = offset.checked_sub(self.shape.total_bytes());
-            again.map_or(offset, |again| {
-                again.saturating_add(self.shape.header_bytes())
-            })
-        });
-        #[cfg(not(feature = "guard"))]
-        {
-            let _unguarded = &self.range;
-            None
-        }
+        let offset = self.guarded.fault()?;
+        let again = offset.checked_sub(self.shape.total_bytes());
+        Some(again.map_or(offset, |again| {
+            again.saturating_add(self.shape.header_bytes())
+        }))
+    }
+
+    /// Without the guard a missing page is a signal, and nothing is left to tell of it.
+    #[cfg(not(feature = "guard"))]
+    #[expect(clippy::unused_self, reason = "with the guard it knows")]
+    pub(crate) fn fault(&self) -> Option<u64> {
+        None
     }
 
     /// The address of a page of the header: `unit_bytes` long, aligned to it.

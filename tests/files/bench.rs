@@ -1,6 +1,7 @@
 //! A ring in a file, and hands that change the file.
 
 use std::fs::File;
+#[cfg(feature = "guard")]
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -81,6 +82,7 @@ impl Bench {
     }
 
     /// The commit word at a position, as it is in the file.
+    #[cfg(feature = "guard")]
     pub(crate) fn commit_word(&self, position: u64) -> u64 {
         let offset = HEADER_PAGES * page() + position % (self.data_pages * page());
         let mut word = [0; 8];
