@@ -211,5 +211,8 @@ fn a_full_disk_behind_standard_output() {
             .contains("cannot write to standard output: No space left"),
         "{done:?}"
     );
-    assert_eq!(run(&["recv", &place.name]).succeeded(), b"precious\n");
+    assert_eq!(
+        run(&["recv", &place.name, "--timeout", "5s"]).succeeded(),
+        b"precious\n"
+    );
 }
