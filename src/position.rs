@@ -27,6 +27,11 @@ pub(crate) const fn later(a: u64, b: u64) -> u64 {
     if at_or_after(a, b) { a } else { b }
 }
 
+/// The earlier of two positions of the same ring.
+pub(crate) const fn earlier(a: u64, b: u64) -> u64 {
+    if at_or_after(a, b) { b } else { a }
+}
+
 /// Whether `position` lies in `first..=last`, where `last` is at or after `first`.
 ///
 /// This is the check for every position read from the peer: one unsigned comparison that a lie in
@@ -56,6 +61,7 @@ mod tests {
                     let (pa, pb) = (advance(start, a), advance(start, b));
                     assert_eq!(at_or_after(pa, pb), a >= b, "{start} {a} {b}");
                     assert_eq!(later(pa, pb), advance(start, a.max(b)));
+                    assert_eq!(earlier(pa, pb), advance(start, a.min(b)));
                     if a <= b {
                         assert_eq!(distance(pa, pb), b - a);
                     }

@@ -262,21 +262,6 @@ impl Memory for Mapped {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    fn expect_to_write(&self, position: u64) {
-        let line = self.data(position);
-        // SAFETY: a prefetch has no effect that a program can see, whatever the address. All
-        // processors that run a 64-bit Linux of today have the instruction or skip it.
-        unsafe {
-            core::arch::asm!(
-                "prefetchw [{line}]",
-                line = in(reg) line,
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-
     #[inline(always)]
     fn fence(&self, fence: Fence) {
         sync::fence(fence.kind);

@@ -9,9 +9,9 @@ use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, halves, padding_bytes, re
 use crate::memory::{LINE_BYTES, Memory, Order, Place};
 use crate::position;
 
-/// How much of a record a look asks for. More of them would take the lines from a producer who is
-/// still writing there.
-const LOOK_AHEAD_BYTES: u64 = 5 * LINE_BYTES;
+/// Records up to so many bytes are asked for with a look. The lines of longer ones would be taken
+/// from a producer who is still writing there.
+const LOOK_AHEAD_BYTES: u64 = 256;
 
 /// The consumer's half of the protocol.
 #[derive(Debug)]
@@ -301,7 +301,7 @@ impl<M: Memory> ConsumerCore<M> {
         let start = self.released.position;
         let word = self.memory.load_data(start, COMMIT_LOAD);
         let mut ahead = LINE_BYTES;
-        while ahead < record_bytes.min(LOOK_AHEAD_BYTES) {
+        while ahead < record_bytes && record_bytes <= LOOK_AHEAD_BYTES {
             self.memory.expect_to_read(position::advance(start, ahead));
             ahead = ahead.wrapping_add(LINE_BYTES);
         }

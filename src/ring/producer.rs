@@ -12,6 +12,18 @@ use crate::position::{self, ALIGN_BYTES};
 /// What lies in the ring when it is used for a stream rather than for questions and answers.
 const STREAM_BYTES: u64 = 256;
 
+/// Before and after a message of at least so many bytes, its lines and those of a next one like it
+/// are made this core's own; only after one that is shorter, and in a stream only; and once in a
+/// stride for short ones.
+const OWNED_ALWAYS_BYTES: u64 = 256;
+const OWNED_IN_STREAM_BYTES: u64 = 32;
+
+/// How much further that goes in a stream.
+const STREAM_AHEAD_BYTES: u64 = 1024;
+
+/// How far it goes at most after a batch.
+const BATCH_AHEAD_BYTES: u64 = 8192;
+
 /// The producer's half of the protocol.
 #[derive(Debug)]
 pub(crate) struct ProducerCore<M> {
@@ -30,8 +42,8 @@ pub(crate) struct ProducerCore<M> {
     checked_room: u64,
     /// Whether the consumer was behind when its head was looked at last.
     streams: bool,
-    /// How far cache lines were asked for.
-    asked: u64,
+    /// How far cache lines were made this core's own.
+    owned: u64,
     /// Durable rings: as far as records may have been written and not published.
     reach: u64,
     /// Whether the consumer was asked for a checkpoint.
@@ -103,7 +115,7 @@ impl<M: Memory> ProducerCore<M> {
             room: 0,
             checked_room: 0,
             streams: false,
-            asked: published.position,
+            owned: published.position,
             reach: published.position,
             short: false,
             always_long: false,
@@ -144,6 +156,9 @@ impl<M: Memory> ProducerCore<M> {
         }
         let start = self.published.position;
         let commit = Commit::plain(message_bytes);
+        if message_bytes >= OWNED_ALWAYS_BYTES {
+            self.own_ahead(needed);
+        }
         if !self
             .memory
             .place(start)
@@ -155,6 +170,9 @@ impl<M: Memory> ProducerCore<M> {
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
+        if message_bytes >= OWNED_IN_STREAM_BYTES {
+            self.own_ahead(needed);
+        }
         Some(self.wake_due(ticket))
     }
 
@@ -181,6 +199,9 @@ impl<M: Memory> ProducerCore<M> {
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
+        if message_bytes >= OWNED_IN_STREAM_BYTES {
+            self.own_ahead(needed);
+        }
         Some(self.wake_due(ticket))
     }
 
@@ -233,34 +254,51 @@ impl<M: Memory> ProducerCore<M> {
             return None;
         }
         self.settle(); // before anything is written there
-        self.look_ahead(start);
+        if message_bytes < OWNED_IN_STREAM_BYTES {
+            self.own_ahead(2 * STRIDE_BYTES);
+        }
         Some(free.min(needed.max(self.stride_bytes)))
     }
 
-    /// In a stream, asks for the cache lines of the stride after the next one, which the consumer
-    /// has long left: their way here then overlaps with the writes before them. An answer to a
-    /// question is no stream: there the lines would only be in the way of the one that counts.
-    #[inline]
-    fn look_ahead(&mut self, position: u64) {
-        if self.streams
-            && !position::at_or_after(self.asked, position::advance(position, STRIDE_BYTES))
-        {
-            self.ask_for_lines(position);
+    /// Makes the cache lines of the next `bytes` behind the tail this core's own, as far as they are
+    /// free, unless they are known to be.
+    ///
+    /// A line that the consumer has read is shared, and a store to it waits until the consumer's
+    /// core has given it up: a copy has few of them on the way at a time, and `prefetchw` does
+    /// nothing for a line that is in this core's cache already. Stores of one word to each line have
+    /// them all on the way at once, and after a publish nobody waits for them.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "two instructions of the hot path")]
+    fn own_ahead(&mut self, bytes: u64) {
+        let until = position::advance(self.published.position, bytes);
+        if !position::at_or_after(self.owned, until) {
+            self.own_lines(bytes);
         }
     }
 
+    /// The words that are stored are zeros, which are never a record, in space that is free: behind
+    /// the tail, the empty word there excepted; before a lap after the head; and before a lap after
+    /// the account, from which on commit words are still counted.
     #[inline(never)]
-    fn ask_for_lines(&mut self, position: u64) {
-        let until = position::advance(position, 2 * STRIDE_BYTES);
-        let mut line = position::advance(position, STRIDE_BYTES);
-        let used = position::distance(self.head, until);
-        if used <= self.geometry.capacity_bytes {
-            while line != until {
-                self.memory.expect_to_write(line);
-                line = position::advance(line, LINE_BYTES);
-            }
+    fn own_lines(&mut self, bytes: u64) {
+        let tail = self.published.position;
+        if self.geometry.durable || (!self.streams && bytes < OWNED_ALWAYS_BYTES) {
+            // Short answers are quicker without; and what is durable is written once.
+            self.owned = position::advance(tail, STRIDE_BYTES);
+            return;
         }
-        self.asked = until;
+        let ahead = if self.streams { STREAM_AHEAD_BYTES } else { 0 };
+        let wanted = position::advance(tail, position::advance(bytes, ahead));
+        let oldest = position::earlier(self.head, self.account.settled());
+        let free = position::advance(oldest, self.geometry.capacity_bytes);
+        let until = position::earlier(wanted, free);
+        let first = position::later(self.owned, position::advance(tail, COMMIT_BYTES));
+        let mut line = position::advance(first, LINE_BYTES - 1) & !(LINE_BYTES - 1);
+        while !position::at_or_after(line, until) {
+            self.memory.store_data(line, EMPTY, Order::RELAXED);
+            line = position::advance(line, LINE_BYTES);
+        }
+        self.owned = position::later(line, until);
     }
 
     /// Settles the account: the counters are brought up to the tail.
@@ -323,7 +361,6 @@ impl<M: Memory> ProducerCore<M> {
         if self.account.is_exceeded_by(end, &self.geometry) {
             self.settle(); // before anything is written there
         }
-        self.look_ahead(pending.end);
         Ok(Space {
             position: pending.end,
             message_bytes: short,
@@ -356,6 +393,7 @@ impl<M: Memory> ProducerCore<M> {
     /// all, and a successor brings the tail along.
     #[inline]
     pub(crate) fn publish(&mut self, pending: Pending) -> bool {
+        let length = position::distance(self.published.position, pending.end);
         if pending.first == EMPTY {
             return false;
         }
@@ -370,7 +408,9 @@ impl<M: Memory> ProducerCore<M> {
         if self.account.is_exceeded_by(pending.end, &self.geometry) {
             self.settle(); // an observer need not count a long batch
         }
-        self.wake_due(self.waker.ticket(&self.memory))
+        let ticket = self.waker.ticket(&self.memory);
+        self.own_ahead(length.min(BATCH_AHEAD_BYTES));
+        self.wake_due(ticket)
     }
 
     /// Says how far what was made visible goes.

@@ -447,6 +447,37 @@ fn a_kill_after_any_store_leaves_all_or_nothing() {
     }
 }
 
+/// Goal: making lines ready ahead of the tail leaves the commit words alone that a successor still
+/// counts. Method: a ring in which the producer knows of a head beyond its own account, one record
+/// further, and asks for lines up to a lap after it; then the consumer is killed.
+#[test]
+fn lines_ahead_leave_what_is_counted() {
+    for peer_is_live in [false, true] {
+        let mut walk = Walk::new(Geometry::for_tests(1024, false), 0);
+        let take = |count| Step::Take {
+            count,
+            reads: true,
+            releases: true,
+        };
+        for _ in 0..10 {
+            walk.step(Step::Send(vec![56]));
+        }
+        walk.step(take(10));
+        walk.tx.settle(); // at 640, where a line begins
+        walk.step(Step::Send(vec![8]));
+        walk.step(Step::Send(vec![248]));
+        walk.step(take(1));
+        walk.step(Step::Send(vec![208])); // does not fit before the head is looked at again
+        walk.step(Step::KillConsumer {
+            count: 0,
+            stores: 0,
+            peer_is_live,
+        });
+        walk.take(usize::MAX, true, true);
+        assert!(walk.oracle.queue.is_empty(), "a message was lost");
+    }
+}
+
 /// Goal: whatever is in the other side's words, a call ends with a typed answer. Method: random
 /// values in the words that each end reads of the other, then every call; a panic fails the test.
 #[test]
