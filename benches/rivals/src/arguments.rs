@@ -42,10 +42,10 @@ pub(crate) struct Arguments {
     /// cores onto two hyper-threads of one and back at any time.
     #[arg(long, value_enum, default_value = "any", value_name = "PLACEMENT")]
     pub(crate) placement: Wanted,
-    /// A floor of so many nanoseconds or more means two cores; 200 by default on a virtual
-    /// machine, elsewhere the kernel is believed.
+    /// A floor of so many nanoseconds or more means two cores without a common cache; 200 by
+    /// default on a virtual machine, elsewhere the kernel is believed.
     #[arg(long, value_name = "NS")]
-    pub(crate) cross_ns: Option<f64>,
+    pub(crate) far_ns: Option<f64>,
     /// Measures nothing, but checks that a file written by `--json` has everything.
     #[arg(long, value_name = "FILE", exclusive = true)]
     pub(crate) check: Option<PathBuf>,

@@ -6,6 +6,7 @@ use rivals_harness::Failure;
 use serde_json::Value;
 
 use crate::names::{RINGS, SIZES, TRANSPORTS};
+use crate::placement::Placement;
 
 /// Ratios that a complete run has; some can be zero, none less.
 const RATIOS: [(&str, bool); 6] = [
@@ -22,12 +23,14 @@ pub(crate) fn check(text: &str) -> Result<(), Failure> {
     let object: Value = serde_json::from_str(text)?;
     let mut wrong = Vec::new();
     let placement = object["placement"].as_str();
-    if !["cross core", "same core"].map(Some).contains(&placement) {
+    let known = Placement::ALL.map(|placement| placement.to_string());
+    if !known.iter().any(|known| placement == Some(known)) {
         wrong.push(format!("placement: {}", object["placement"]));
     }
     positive(&object, "floor_rtt_p50_ns", &mut wrong);
     // Where the placement changed, what was seen in one need not have been seen in the other.
-    let drifts = object["other_placement"].is_object();
+    let others = object["other_placements"].as_array();
+    let drifts = others.is_some_and(|others| !others.is_empty());
     for (name, zero) in RATIOS {
         let ratio = &object["ratios"][name];
         if drifts && ratio.is_null() {

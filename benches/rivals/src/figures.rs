@@ -105,8 +105,8 @@ impl Place {
 pub(crate) struct Everything {
     /// The figures of the placement that is reported.
     pub(crate) reported: Figures,
-    /// The figures of the other, if it was ever seen.
-    pub(crate) other: Option<Figures>,
+    /// The figures of the others that were ever seen.
+    pub(crate) others: Vec<Figures>,
     pub(crate) skipped: BTreeMap<String, String>,
     /// What `--full` adds.
     pub(crate) full: Option<Full>,
@@ -115,14 +115,16 @@ pub(crate) struct Everything {
 }
 
 impl Everything {
-    /// What was skipped in one placement, and why; `other` has the figures of the other.
-    pub(crate) fn skipped(
-        &self,
-        figures: &Figures,
-        other: Option<&Figures>,
-    ) -> BTreeMap<String, String> {
+    /// The figures of every placement, those that are reported first.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Figures> {
+        std::iter::once(&self.reported).chain(&self.others)
+    }
+
+    /// What was skipped in one placement, and why.
+    pub(crate) fn skipped(&self, figures: &Figures) -> BTreeMap<String, String> {
         let mut skipped = self.skipped.clone();
-        for (name, why) in figures.lacking(other) {
+        let each: Vec<_> = self.each().collect();
+        for (name, why) in figures.lacking(&each) {
             let all = skipped.entry(name).or_default();
             if !all.is_empty() {
                 all.push_str("; ");
@@ -199,11 +201,11 @@ impl Figures {
         keys.iter().filter(has).count() as f64 / keys.len().max(1) as f64
     }
 
-    /// Transports of which some place is missing here but measured in `other`.
-    fn lacking(&self, other: Option<&Self>) -> Vec<(String, String)> {
-        let mut keys = other.iter().flat_map(|other| other.places.keys());
-        let missing: BTreeSet<_> = keys
-            .by_ref()
+    /// Transports of which some place is missing here but measured elsewhere.
+    fn lacking(&self, each: &[&Self]) -> Vec<(String, String)> {
+        let missing: BTreeSet<_> = each
+            .iter()
+            .flat_map(|figures| figures.places.keys())
             .filter(|key| !self.places.contains_key(key))
             .map(|key| key.transport.as_str())
             .collect();

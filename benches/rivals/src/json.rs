@@ -9,14 +9,10 @@ use crate::names::{FLOOR_PAUSE, THREADS_ONLY, TRANSPORTS};
 
 /// The whole object as text.
 pub(crate) fn render(everything: &Everything, machine: &Machine) -> Result<String, Failure> {
-    let Everything {
-        reported, other, ..
-    } = everything;
-    let mut object = one_placement(reported, other.as_ref(), everything);
-    if let Some(other) = other {
-        let rest = one_placement(other, Some(reported), everything);
-        object.insert("other_placement".to_owned(), rest.into());
-    }
+    let mut object = one_placement(&everything.reported, everything);
+    let others = everything.others.iter();
+    let others = others.map(|other| one_placement(other, everything));
+    object.insert("other_placements".to_owned(), others.collect());
     let full = everything.full.as_ref();
     let full = full.map(|full| crate::full::render(full, machine));
     object.insert("full".to_owned(), full.into());
@@ -25,12 +21,8 @@ pub(crate) fn render(everything: &Everything, machine: &Machine) -> Result<Strin
     Ok(serde_json::to_string_pretty(&object)?)
 }
 
-/// The figures of one placement; `other` has those of the other.
-fn one_placement(
-    figures: &Figures,
-    other: Option<&Figures>,
-    everything: &Everything,
-) -> Map<String, Value> {
+/// The figures of one placement.
+fn one_placement(figures: &Figures, everything: &Everything) -> Map<String, Value> {
     let rows = |stream: bool, named: bool| {
         let wanted = move |key: &Key| {
             (key.ring > 0) == stream && TRANSPORTS.contains(&key.transport.as_str()) == named
@@ -44,7 +36,7 @@ fn one_placement(
         let render = |(key, place): &(&Key, &Place)| row(figures, key, place);
         rows.iter().map(render).collect::<Vec<_>>()
     };
-    let skipped = everything.skipped(figures, other);
+    let skipped = everything.skipped(figures);
     let skipped = skipped.iter();
     let skipped = skipped.map(|(name, why)| json!({ "transport": name, "why": why }));
     let object = [

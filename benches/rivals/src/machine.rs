@@ -8,9 +8,14 @@ use serde::Serialize;
 
 use crate::placement::Placement;
 
-/// On a virtual machine, a floor of so many nanoseconds or more means two cores. Two hyper-threads
-/// of one core pass a cache line there and back in 40 to 150 ns, two cores of a server in 250 to 500.
-const CROSS_NS: f64 = 200.0;
+/// On a virtual machine, a floor of so many nanoseconds or more means two cores without a common
+/// cache. They pass a cache line there and back in 250 to 550 ns; two cores of one cache in 100 to
+/// 150, and two hyper-threads of one core in 60 to 110.
+const FAR_NS: f64 = 200.0;
+
+/// Stores to lines that the other core has read take at least so many times as long as to lines of
+/// one's own. Seen: 5 to 10 times; between two hyper-threads 1.0 to 1.3 times.
+const CROSS_LINES: u64 = 2;
 
 /// What there is to know about the machine.
 #[derive(Clone, Debug, Serialize)]
@@ -21,13 +26,15 @@ pub(crate) struct Machine {
     pub(crate) ticks_per_ns: f64,
     /// The smallest step of the ticks.
     pub(crate) step_ticks: u64,
-    /// A floor of so many nanoseconds or more means two cores.
-    pub(crate) cross_ns: f64,
+    /// Where the two cores are, if the kernel knows and they stay there.
+    pub(crate) fixed: Option<Placement>,
+    /// Else, a floor of so many nanoseconds or more means two cores without a common cache.
+    pub(crate) far_ns: f64,
 }
 
 impl Machine {
     /// Looks, and chooses cores unless they are given.
-    pub(crate) fn look(cores: Option<&[usize]>, cross_ns: Option<f64>) -> Result<Self, Failure> {
+    pub(crate) fn look(cores: Option<&[usize]>, far_ns: Option<f64>) -> Result<Self, Failure> {
         let cores = match cores {
             Some(&[first, second]) => [first, second],
             Some(_) => return Err("--cores takes two numbers".into()),
@@ -39,14 +46,21 @@ impl Machine {
             cores,
             ticks_per_ns: clock::ticks_per_ns(Duration::from_millis(100)),
             step_ticks: clock::step(),
-            cross_ns: cross_ns.unwrap_or_else(|| cross_from(cores)),
+            fixed: if far_ns.is_none() { fixed(cores) } else { None },
+            far_ns: far_ns.unwrap_or(FAR_NS),
         })
     }
 
-    /// What a floor tells of the placement.
-    pub(crate) fn placement(&self, floor_ns: f64) -> Placement {
-        if floor_ns >= self.cross_ns {
-            Placement::Cross
+    /// What a floor, and stores to lines that the other core has read and to lines of one's own,
+    /// tell of the placement. The floor alone does not tell the two hyper-threads of a core from two
+    /// cores of one cache.
+    pub(crate) fn placement(&self, floor_ns: f64, [read, own]: [u64; 2]) -> Placement {
+        if let Some(fixed) = self.fixed {
+            fixed
+        } else if floor_ns >= self.far_ns {
+            Placement::Far
+        } else if read >= own * CROSS_LINES {
+            Placement::Near
         } else {
             Placement::Same
         }
@@ -83,18 +97,22 @@ fn cpu() -> String {
     )
 }
 
-/// What tells two cores from two hyper-threads. What the kernel of a virtual machine says of its
-/// cores means nothing, as the host moves them; any other kernel knows.
-fn cross_from([first, second]: [usize; 2]) -> f64 {
+/// Where two cores are. What the kernel of a virtual machine says of its cores means nothing, as
+/// the host moves them; any other kernel knows.
+fn fixed([first, second]: [usize; 2]) -> Option<Placement> {
     let info = text("/proc/cpuinfo");
     let mut flags = info.lines().filter(|line| line.starts_with("flags"));
     if flags.any(|line| line.ends_with(" hypervisor") || line.contains(" hypervisor ")) {
-        CROSS_NS
-    } else if first == second || siblings(first).contains(&second) {
-        f64::MAX
-    } else {
-        0.0
+        return None;
     }
+    let last_cache = format!("/sys/devices/system/cpu/cpu{first}/cache/index3/shared_cpu_list");
+    Some(if first == second || siblings(first).contains(&second) {
+        Placement::Same
+    } else if numbers(&text(&last_cache)).contains(&second) {
+        Placement::Near
+    } else {
+        Placement::Far
+    })
 }
 
 /// The hyper-threads of the core that `core` is one of.

@@ -49,7 +49,7 @@ fn measure(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.check {
         return check::check(&std::fs::read_to_string(path)?);
     }
-    let machine = machine::Machine::look(arguments.cores.as_deref(), arguments.cross_ns)?;
+    let machine = machine::Machine::look(arguments.cores.as_deref(), arguments.far_ns)?;
     let everything = run::everything(arguments, &machine)?;
     print!("{}", table::ratios(&everything));
     if let Some(path) = &arguments.markdown {

@@ -1,4 +1,4 @@
-//! Whether the two ends share a core of the machine.
+//! Whether the two ends share a core of the machine, or a cache.
 
 use std::fmt;
 
@@ -13,18 +13,26 @@ use rivals_harness::statistics::percentile;
 /// Where the two ends were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) enum Placement {
-    /// On two cores.
-    #[serde(rename = "cross core")]
-    Cross,
+    /// On two cores that share their last cache.
+    #[serde(rename = "cross core, one cache")]
+    Near,
+    /// On two cores that share none.
+    #[serde(rename = "cross core, two caches")]
+    Far,
     /// On two hyper-threads of one core.
     #[serde(rename = "same core")]
     Same,
 }
 
+impl Placement {
+    pub(crate) const ALL: [Self; 3] = [Self::Near, Self::Far, Self::Same];
+}
+
 impl fmt::Display for Placement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Cross => "cross core",
+            Self::Near => "cross core, one cache",
+            Self::Far => "cross core, two caches",
             Self::Same => "same core",
         })
     }
@@ -33,7 +41,11 @@ impl fmt::Display for Placement {
 /// The placement to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wanted {
-    /// Waits for two cores.
+    /// Waits for two cores that share their last cache.
+    Near,
+    /// Waits for two cores that share none.
+    Far,
+    /// Waits for two cores, near or far.
     Cross,
     /// Waits for two hyper-threads of one core.
     Same,
@@ -42,12 +54,14 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    /// The placement, if there is only one.
-    pub(crate) fn placement(self) -> Option<Placement> {
+    /// The placements that will do.
+    pub(crate) const fn placements(self) -> &'static [Placement] {
         match self {
-            Self::Cross => Some(Placement::Cross),
-            Self::Same => Some(Placement::Same),
-            Self::Any => None,
+            Self::Near => &[Placement::Near],
+            Self::Far => &[Placement::Far],
+            Self::Cross => &[Placement::Near, Placement::Far],
+            Self::Same => &[Placement::Same],
+            Self::Any => &Placement::ALL,
         }
     }
 }
@@ -68,14 +82,16 @@ impl Settled {
             machine.ns(percentile(&unpack(samples), 0.5, machine.step_ticks))
         };
         let floors: Vec<_> = output.floors.iter().map(ns).collect();
-        let [before, after] = floors[..] else {
+        let ([before, after], [lines_before, lines_after]) = (&floors[..], &output.lines[..])
+        else {
             return None;
         };
-        let placement = machine.placement(before);
-        (machine.placement(after) == placement).then_some(Self {
+        let placement = machine.placement(*before, *lines_before);
+        let floor_ns = f64::midpoint(*before, *after);
+        (machine.placement(*after, *lines_after) == placement).then_some(Self {
             output,
             placement,
-            floor_ns: f64::midpoint(before, after),
+            floor_ns,
         })
     }
 }

@@ -70,8 +70,8 @@ pub(crate) struct Runner {
     failed: BTreeMap<Key, u32>,
     /// Cells that were thrown away.
     pub(crate) unsettled: u32,
-    /// The placement to wait for, and for how long altogether.
-    awaited: Option<Placement>,
+    /// The placements to wait for, and for how long altogether.
+    awaited: Vec<Placement>,
     waiting: Duration,
     /// Nothing is waited for any longer than this.
     until: Option<Instant>,
@@ -105,7 +105,7 @@ impl Runner {
             skipped: programs::missing().collect(),
             failed: BTreeMap::new(),
             unsettled: 0,
-            awaited: arguments.placement.placement(),
+            awaited: arguments.placement.placements().to_vec(),
             waiting: WAITING[usize::from(arguments.full)],
             until: (!arguments.full).then(|| Instant::now() + QUICK),
             missing: programs::missing().map(|(name, _)| name).collect(),
@@ -177,8 +177,7 @@ impl Runner {
 
     /// Whether another placement than this is waited for.
     fn awaits(&self, placement: Placement) -> bool {
-        let other = self.awaited.is_some_and(|awaited| awaited != placement);
-        other && self.may_wait()
+        !self.awaited.contains(&placement) && self.may_wait()
     }
 
     fn may_wait(&self) -> bool {
@@ -188,7 +187,7 @@ impl Runner {
 
     /// Waits for the placement that was asked for, while there is time for it.
     fn wait_for_placement(&mut self) {
-        while self.awaited.is_some() && self.may_wait() {
+        while self.awaited.len() < Placement::ALL.len() && self.may_wait() {
             let started = Instant::now();
             let mut look = self.cell(FLOOR, Kind::Rtt, 8, RINGS[0]);
             look.ticks = self.machine.ticks(Duration::from_millis(1));
@@ -301,8 +300,7 @@ fn kill_group(leader: u32) {
 /// Every figure that was asked for.
 pub(crate) fn everything(arguments: &Arguments, machine: &Machine) -> Result<Everything, Failure> {
     let mut runner = Runner::new(arguments, machine)?;
-    let mut figures =
-        [Placement::Cross, Placement::Same].map(|placement| Figures::new(machine, placement));
+    let mut figures = Placement::ALL.map(|placement| Figures::new(machine, placement));
     let rounds = arguments
         .rounds
         .unwrap_or(if arguments.full { 15 } else { 9 });
@@ -320,59 +318,50 @@ pub(crate) fn everything(arguments: &Arguments, machine: &Machine) -> Result<Eve
     bar.finish_and_clear();
     let reported = choose(&figures, arguments.placement, rounds);
     // What is measured on its own from here on is for the placement that is reported.
-    runner.awaited = Some(reported);
+    runner.awaited = vec![reported];
     if arguments.placement == Wanted::Any {
         runner.waiting = WAITING_ONCE_CHOSEN;
         runner.until = None;
     }
     for _ in 0..WAKES {
-        let [first, second] = &figures;
-        let figures_of = if first.placement == reported {
-            first
-        } else {
-            second
-        };
-        if figures_of.own("wake_over_futex").is_some() {
+        let of = singles::of(&mut figures, reported);
+        if of.is_some_and(|figures| figures.own("wake_over_futex").is_some()) {
             break;
         }
         singles::wakes(&mut runner, &mut figures);
     }
     singles::measure(&mut runner, &mut figures);
     let full = arguments.full.then(|| full::measure(&mut runner));
-    let [cross, same] = figures;
-    let [reported, other] = match reported {
-        Placement::Cross => [cross, same],
-        Placement::Same => [same, cross],
-    };
+    let (mut first, others): (Vec<_>, Vec<_>) = figures
+        .into_iter()
+        .filter(|figures| figures.placement == reported || !figures.places.is_empty())
+        .partition(|figures| figures.placement == reported);
     Ok(Everything {
-        other: (!other.places.is_empty()).then_some(other),
-        reported,
+        others,
+        reported: first.remove(0),
         skipped: runner.skipped,
         full,
         unsettled: runner.unsettled,
     })
 }
 
-/// The placement to report.
-fn choose(figures: &[Figures; 2], wanted: Wanted, rounds: u32) -> Placement {
+/// The placement to report: of those that are wanted and were seen, the first with enough rounds,
+/// or else that with the most.
+fn choose(figures: &[Figures], wanted: Wanted, rounds: u32) -> Placement {
     let keys: BTreeSet<_> = figures.iter().flat_map(|each| each.places.keys()).collect();
     let keys: Vec<_> = keys.into_iter().cloned().collect();
-    let [cross, same] = figures;
-    let parts = [cross, same].map(|each| each.part_with_enough(&keys, rounds));
-    let first = match wanted.placement() {
-        Some(Placement::Cross) => !cross.places.is_empty(),
-        Some(Placement::Same) => same.places.is_empty(),
-        None => parts[0] >= MOST || parts[0] > parts[1] || same.places.is_empty(),
-    };
-    if first {
-        Placement::Cross
-    } else {
-        Placement::Same
-    }
+    let part = |figures: &&Figures| figures.part_with_enough(&keys, rounds);
+    let seen = || figures.iter().filter(|figures| !figures.places.is_empty());
+    let will_do = || seen().filter(|each| wanted.placements().contains(&each.placement));
+    let enough = will_do().find(|figures| part(figures) >= MOST);
+    let most = || will_do().max_by(|a, b| part(a).total_cmp(&part(b)));
+    let any = || seen().max_by(|a, b| part(a).total_cmp(&part(b)));
+    let chosen = enough.or_else(most).or_else(any);
+    chosen.map_or(Placement::Near, |figures| figures.placement)
 }
 
 /// Measures one cell for one round.
-fn one(runner: &mut Runner, figures: &mut [Figures; 2], round: u32, cell: &Cell) {
+fn one(runner: &mut Runner, figures: &mut [Figures], round: u32, cell: &Cell) {
     if let Some(settled) = runner.measure(cell)
         && let Some(figures) = singles::of(figures, settled.placement)
     {
@@ -380,7 +369,7 @@ fn one(runner: &mut Runner, figures: &mut [Figures; 2], round: u32, cell: &Cell)
     }
 }
 
-fn one_round(runner: &mut Runner, figures: &mut [Figures; 2], round: u32, bar: &ProgressBar) {
+fn one_round(runner: &mut Runner, figures: &mut [Figures], round: u32, bar: &ProgressBar) {
     let mut one = |runner: &mut Runner, kind, name: &str, bytes, ring| {
         let cell = runner.cell(name, kind, bytes, ring);
         one(runner, figures, round, &cell);

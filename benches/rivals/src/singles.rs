@@ -12,7 +12,7 @@ use crate::run::Runner;
 use rivals_harness::statistics::percentile;
 
 /// Measures those that do not depend on the placement.
-pub(crate) fn measure(runner: &mut Runner, figures: &mut [Figures; 2]) {
+pub(crate) fn measure(runner: &mut Runner, figures: &mut [Figures]) {
     if !runner.wanted(SAME) {
         return;
     }
@@ -44,7 +44,7 @@ fn lasting(runner: &mut Runner, kind: Kind, bytes: usize, time: Duration) -> Cel
 }
 
 /// How long a sleeping receiver takes, once: a quarter of a second of wakes.
-pub(crate) fn wakes(runner: &mut Runner, figures: &mut [Figures; 2]) {
+pub(crate) fn wakes(runner: &mut Runner, figures: &mut [Figures]) {
     if !runner.wanted(SAME) {
         return;
     }
@@ -78,7 +78,7 @@ pub(crate) fn wakes(runner: &mut Runner, figures: &mut [Figures; 2]) {
 }
 
 /// The figures of one placement.
-pub(crate) fn of(figures: &mut [Figures; 2], placement: Placement) -> Option<&mut Figures> {
+pub(crate) fn of(figures: &mut [Figures], placement: Placement) -> Option<&mut Figures> {
     figures
         .iter_mut()
         .find(|figures| figures.placement == placement)

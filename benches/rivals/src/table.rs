@@ -76,7 +76,7 @@ pub(crate) fn ratios(everything: &Everything) -> String {
     streams(&mut out, figures);
     same(&mut out, figures);
     others(&mut out, figures);
-    if let Some(other) = &everything.other {
+    for other in &everything.others {
         let (seen, ns) = (other.placement, other.floor_ns());
         _ = writeln!(out, "also seen: {seen}, floor: {ns:.1} ns");
     }
@@ -84,7 +84,7 @@ pub(crate) fn ratios(everything: &Everything) -> String {
         let times = everything.unsettled;
         _ = writeln!(out, "the placement changed during {times} measurements");
     }
-    for (name, why) in &everything.skipped(figures, everything.other.as_ref()) {
+    for (name, why) in &everything.skipped(figures) {
         _ = writeln!(out, "skipped: {name}: {why}");
     }
     out
@@ -245,7 +245,7 @@ pub(crate) fn markdown(everything: &Everything, machine: &Machine) -> String {
          star.\n",
         machine.cpu, machine.kernel, machine.cores[0], machine.cores[1]
     );
-    for figures in std::iter::once(&everything.reported).chain(&everything.other) {
+    for figures in everything.each() {
         _ = writeln!(
             out,
             "\nRound trip, {}, median over the floor of {:.0} ns:\n",

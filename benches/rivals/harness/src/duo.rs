@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "fork, affinity")]
 
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cell::{Cell, Output, pack};
@@ -18,7 +19,10 @@ pub struct Control {
 const ARRIVED: usize = 0;
 const STOP: usize = 2;
 const FLOORS: [usize; 2] = [4, 6];
+const LINES: [usize; 2] = [16, 16 + floor::LINE_WORDS];
 const FIRST_FREE: usize = 8;
+/// Enough for all of these words.
+const SHARED_BYTES: usize = 5 * 4096;
 
 impl Control {
     /// Waits until both sides are here.
@@ -41,8 +45,12 @@ impl Control {
         self.shared.word(STOP).load(Relaxed) != 0
     }
 
+    fn lines(&self, from: usize) -> [&AtomicU64; floor::LINE_WORDS] {
+        std::array::from_fn(|index| self.shared.word(from + index))
+    }
+
     /// A word for the two sides to use as they like.
-    pub fn word(&self, index: usize) -> &std::sync::atomic::AtomicU64 {
+    pub fn word(&self, index: usize) -> &AtomicU64 {
         self.shared.word(FIRST_FREE + index)
     }
 }
@@ -107,7 +115,7 @@ pub fn run(
     second: impl FnOnce(&Control) -> Result<(), Failure>,
 ) -> Result<Output, Failure> {
     let control = Control {
-        shared: Shared::new(4096)?,
+        shared: Shared::new(SHARED_BYTES)?,
     };
     let cores = cell.cores;
     let floor = |control: &Control, word| {
@@ -119,14 +127,18 @@ pub fn run(
     };
     let first = |control: &Control| {
         let before = floor(control, FLOORS[0]);
+        let lines_before = floor::ask_lines(&control.lines(LINES[0]));
         let mut output = first(control)?;
         output.floors = vec![before, floor(control, FLOORS[1])];
+        output.lines = vec![lines_before, floor::ask_lines(&control.lines(LINES[1]))];
         Ok(output)
     };
     let second = |control: &Control| {
         floor::answer(control.shared.word(FLOORS[0]), || ());
+        floor::answer_lines(&control.lines(LINES[0]));
         second(control)?;
         floor::answer(control.shared.word(FLOORS[1]), || ());
+        floor::answer_lines(&control.lines(LINES[1]));
         Ok(())
     };
     match mode {
