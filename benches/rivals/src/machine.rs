@@ -14,7 +14,7 @@ use crate::placement::Placement;
 const FAR_NS: f64 = 200.0;
 
 /// Stores to lines that the other core has read take at least so many times as long as to lines of
-/// one's own. Seen: 5 to 10 times; between two hyper-threads 1.0 to 1.3 times.
+/// one's own; between two hyper-threads, whose cache has both, about as long.
 const CROSS_LINES: u64 = 2;
 
 /// What there is to know about the machine.
