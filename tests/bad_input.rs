@@ -421,19 +421,36 @@ fn options_that_do_not_match() {
     assert!(opened.is_ok(), "{opened:?}");
 }
 
-/// Goal: a copy is not the ring, and is told so: its messages may be stale. Likewise a ring whose
-/// header names another inode, which is what a restored backup has.
+/// Goal: a copy is not the ring, and is told so: its messages may be stale, so it can be looked at
+/// and no more. Likewise a ring whose header names another inode, which is what a restored backup
+/// has.
 #[test]
 fn copies_are_cold() {
     let ring = Used::new();
     let copy = ring.path.with_extension("copy");
     fs::copy(&ring.path, &copy).unwrap();
-    let error = refused(&copy);
-    assert!(matches!(error, OpenError::Cold { .. }), "{error:?}");
+    cold_and_seen(&copy);
     let inode = fs::metadata(&ring.path).unwrap().ino();
     ring.write(at::INODE, &(inode + 1).to_le_bytes(), true);
-    let error = refused(&ring.path);
-    assert!(matches!(error, OpenError::Cold { .. }), "{error:?}");
+    cold_and_seen(&ring.path);
+}
+
+/// Opens a cold ring to write in either way, which must fail, and looks at it, which must not. Nothing
+/// may change.
+fn cold_and_seen(path: &Path) {
+    let location = Location::from(path);
+    let before = State::of(path);
+    for outcome in [
+        Options::new().open(&location),
+        Options::new().open_or_create(&location),
+    ] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, OpenError::Cold { .. }), "{error:?}");
+        assert!(error.to_string().contains(path.to_str().unwrap()));
+    }
+    let observer = Options::new().observe(&location).unwrap();
+    assert_eq!(observer.snapshot().backlog_messages, 4);
+    assert_eq!(State::of(path), before, "{}", path.display());
 }
 
 /// Goal: a ring that was last used under another boot is refused at attach and can be looked at.
