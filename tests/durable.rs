@@ -284,6 +284,8 @@ fn only_what_is_durable_is_delivered() {
             let policy = CheckpointPolicy::new().every(Duration::from_secs(3600));
             tx.set_checkpoints(policy.in_background(true)).unwrap();
         }
+        // The receiver may be asleep before the loop below has sent anything.
+        tx.send(b"x").unwrap();
         let receiver = std::thread::spawn(move || {
             let first = rx.recv(&mut [0; 8]).unwrap();
             let rest = rx.skip(usize::MAX).unwrap();
