@@ -161,6 +161,11 @@ fn blank(bytes: &mut [u8]) {
         let start = DATA + usize::try_from(position(number) % 4096).unwrap();
         clear(start + 4, start + 8);
     }
+    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let (tail, head) = (word(PAGE), word(2 * PAGE));
+    for free in tail + 8..head + 4096 {
+        bytes[DATA + usize::try_from(free % 4096).unwrap()] = 0; // means nothing
+    }
     for page in [PAGE, 2 * PAGE] {
         keep_later_account(&mut bytes[page + 8..page + 56]);
     }

@@ -21,9 +21,6 @@ const OWNED_IN_STREAM_BYTES: u64 = 32;
 /// How much further that goes in a stream.
 const STREAM_AHEAD_BYTES: u64 = 1024;
 
-/// How far it goes at most after a batch.
-const BATCH_AHEAD_BYTES: u64 = 8192;
-
 /// The producer's half of the protocol.
 #[derive(Debug)]
 pub(crate) struct ProducerCore<M> {
@@ -393,7 +390,6 @@ impl<M: Memory> ProducerCore<M> {
     /// all, and a successor brings the tail along.
     #[inline]
     pub(crate) fn publish(&mut self, pending: Pending) -> bool {
-        let length = position::distance(self.published.position, pending.end);
         if pending.first == EMPTY {
             return false;
         }
@@ -409,7 +405,6 @@ impl<M: Memory> ProducerCore<M> {
             self.settle(); // an observer need not count a long batch
         }
         let ticket = self.waker.ticket(&self.memory);
-        self.own_ahead(length.min(BATCH_AHEAD_BYTES));
         self.wake_due(ticket)
     }
 
