@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "copies through shared memory")]
 
 use std::hint::black_box;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::cell::{Cell, Output};
 use crate::clock::now;
@@ -96,12 +96,12 @@ pub(crate) fn answer(word: &AtomicU64, pause: impl Fn() + Copy) {
 
 /// Cache lines in a look at what the two cores share, and how often they go there and back.
 const LINES: usize = 64;
-const LOOKS: u64 = 64;
+const LOOKS: u64 = 32;
 
 /// How many words [`ask_lines`] needs: two to take turns by, and one in each line.
 pub(crate) const LINE_WORDS: usize = 2 + LINES;
 
-/// Stores a word to each of some lines that the other side has read, and again: the median ticks of
+/// Swaps a word in each of some lines that the other side has read, and again: the median ticks of
 /// both. Where the two are threads of one core, whose cache has the lines in any case, the first
 /// time takes little longer than the second; on two cores it takes many times as long.
 pub(crate) fn ask_lines(words: &[&AtomicU64; LINE_WORDS]) -> [u64; 2] {
@@ -111,9 +111,8 @@ pub(crate) fn ask_lines(words: &[&AtomicU64; LINE_WORDS]) -> [u64; 2] {
         for samples in &mut samples {
             let started = now();
             for line in lines {
-                line.store(look, Relaxed);
+                line.swap(look, AcqRel); // one after the other, and the clock not before them
             }
-            fence(SeqCst);
             samples.push(now() - started);
         }
         written.store(look, Release);
