@@ -125,12 +125,6 @@ impl Account {
         }
     }
 
-    /// The position settled last.
-    #[inline]
-    pub(super) const fn settled(&self) -> u64 {
-        self.settled
-    }
-
     /// Whether a record that ends at `end` lies beyond a stride of this ring from the account.
     #[inline]
     pub(super) fn is_exceeded_by(&self, end: u64, geometry: &Geometry) -> bool {

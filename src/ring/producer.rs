@@ -274,8 +274,9 @@ impl<M: Memory> ProducerCore<M> {
     }
 
     /// The words that are stored are zeros, which are never a record, in space that is free: behind
-    /// the tail, the empty word there excepted; before a lap after the head; and before a lap after
-    /// the account, from which on commit words are still counted.
+    /// the tail, the empty word there excepted, and before a lap after the head as last seen. The
+    /// account, from which on commit words are still counted, is not before that head: whoever looks
+    /// at the head recalls the room, and the next grant of room settles.
     #[inline(never)]
     fn own_lines(&mut self, bytes: u64) {
         let tail = self.published.position;
@@ -286,8 +287,7 @@ impl<M: Memory> ProducerCore<M> {
         }
         let ahead = if self.streams { STREAM_AHEAD_BYTES } else { 0 };
         let wanted = position::advance(tail, position::advance(bytes, ahead));
-        let oldest = position::earlier(self.head, self.account.settled());
-        let free = position::advance(oldest, self.geometry.capacity_bytes);
+        let free = position::advance(self.head, self.geometry.capacity_bytes);
         let until = position::earlier(wanted, free);
         let first = position::later(self.owned, position::advance(tail, COMMIT_BYTES));
         let mut line = position::advance(first, LINE_BYTES - 1) & !(LINE_BYTES - 1);
