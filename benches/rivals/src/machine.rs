@@ -13,9 +13,9 @@ use crate::placement::Placement;
 /// 150, and two hyper-threads of one core in 60 to 110.
 const FAR_NS: f64 = 200.0;
 
-/// Stores to lines that the other core has read take at least so many times as long as to lines of
-/// one's own; between two hyper-threads, whose cache has both, about as long.
-const CROSS_LINES: u64 = 2;
+/// Work beside the other side's takes at least so many percent of the time that it takes alone where
+/// the two are hyper-threads of one core: 200, and 100 on two cores.
+const SAME_PERCENT: u64 = 150;
 
 /// What there is to know about the machine.
 #[derive(Clone, Debug, Serialize)]
@@ -51,18 +51,17 @@ impl Machine {
         })
     }
 
-    /// What a floor, and stores to lines that the other core has read and to lines of one's own,
-    /// tell of the placement. The floor alone does not tell the two hyper-threads of a core from two
-    /// cores of one cache.
-    pub(crate) fn placement(&self, floor_ns: f64, [read, own]: [u64; 2]) -> Placement {
+    /// What a floor, and the ticks of a work alone and beside the other side's, tell of the placement.
+    /// The floor alone does not tell the two hyper-threads of a core from two cores of one cache.
+    pub(crate) fn placement(&self, floor_ns: f64, [alone, beside]: [u64; 2]) -> Placement {
         if let Some(fixed) = self.fixed {
             fixed
+        } else if beside * 100 >= alone * SAME_PERCENT {
+            Placement::Same
         } else if floor_ns >= self.far_ns {
             Placement::Far
-        } else if read >= own * CROSS_LINES {
-            Placement::Near
         } else {
-            Placement::Same
+            Placement::Near
         }
     }
 

@@ -82,13 +82,12 @@ impl Settled {
             machine.ns(percentile(&unpack(samples), 0.5, machine.step_ticks))
         };
         let floors: Vec<_> = output.floors.iter().map(ns).collect();
-        let ([before, after], [lines_before, lines_after]) = (&floors[..], &output.lines[..])
-        else {
+        let ([before, after], [work_before, work_after]) = (&floors[..], &output.work[..]) else {
             return None;
         };
-        let placement = machine.placement(*before, *lines_before);
+        let placement = machine.placement(*before, *work_before);
         let floor_ns = f64::midpoint(*before, *after);
-        (machine.placement(*after, *lines_after) == placement).then_some(Self {
+        (machine.placement(*after, *work_after) == placement).then_some(Self {
             output,
             placement,
             floor_ns,

@@ -72,10 +72,9 @@ pub struct Output {
     /// Samples of the floor right before and right after; empty where no other core was involved.
     #[serde(default)]
     pub floors: Vec<Vec<(u64, u64)>>,
-    /// Ticks to store to lines that the other core has read, and to lines of its own, right before
-    /// and right after.
+    /// Ticks of the same work alone and beside the other side's, right before and right after.
     #[serde(default)]
-    pub lines: Vec<[u64; 2]>,
+    pub work: Vec<[u64; 2]>,
 }
 
 impl Output {

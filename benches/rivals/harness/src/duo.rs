@@ -9,6 +9,7 @@ use crate::cell::{Cell, Output, pack};
 use crate::floor;
 use crate::link::{Failure, Mode, fail};
 use crate::shared::Shared;
+use crate::siblings;
 
 /// What the two sides have in common besides the transport.
 #[derive(Debug)]
@@ -19,10 +20,10 @@ pub struct Control {
 const ARRIVED: usize = 0;
 const STOP: usize = 2;
 const FLOORS: [usize; 2] = [4, 6];
-const LINES: [usize; 2] = [16, 16 + floor::LINE_WORDS];
+const SIBLINGS: [usize; 2] = [16, 16 + siblings::WORDS];
 const FIRST_FREE: usize = 8;
 /// Enough for all of these words.
-const SHARED_BYTES: usize = 5 * 4096;
+const SHARED_BYTES: usize = 4096;
 
 impl Control {
     /// Waits until both sides are here.
@@ -45,7 +46,7 @@ impl Control {
         self.shared.word(STOP).load(Relaxed) != 0
     }
 
-    fn lines(&self, from: usize) -> [&AtomicU64; floor::LINE_WORDS] {
+    fn siblings(&self, from: usize) -> [&AtomicU64; siblings::WORDS] {
         std::array::from_fn(|index| self.shared.word(from + index))
     }
 
@@ -127,18 +128,18 @@ pub fn run(
     };
     let first = |control: &Control| {
         let before = floor(control, FLOORS[0]);
-        let lines_before = floor::ask_lines(&control.lines(LINES[0]));
+        let work_before = siblings::ask(control.siblings(SIBLINGS[0]));
         let mut output = first(control)?;
         output.floors = vec![before, floor(control, FLOORS[1])];
-        output.lines = vec![lines_before, floor::ask_lines(&control.lines(LINES[1]))];
+        output.work = vec![work_before, siblings::ask(control.siblings(SIBLINGS[1]))];
         Ok(output)
     };
     let second = |control: &Control| {
         floor::answer(control.shared.word(FLOORS[0]), || ());
-        floor::answer_lines(&control.lines(LINES[0]));
+        siblings::answer(control.siblings(SIBLINGS[0]));
         second(control)?;
         floor::answer(control.shared.word(FLOORS[1]), || ());
-        floor::answer_lines(&control.lines(LINES[1]));
+        siblings::answer(control.siblings(SIBLINGS[1]));
         Ok(())
     };
     match mode {

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crate::cell::{Cell, Output};
 use crate::clock::now;
@@ -91,48 +91,6 @@ pub(crate) fn answer(word: &AtomicU64, pause: impl Fn() + Copy) {
             break;
         }
         word.store(index + 1, Release);
-    }
-}
-
-/// Cache lines in a look at what the two cores share, and how often they go there and back.
-const LINES: usize = 64;
-const LOOKS: u64 = 32;
-
-/// How many words [`ask_lines`] needs: two to take turns by, and one in each line.
-pub(crate) const LINE_WORDS: usize = 2 + LINES;
-
-/// Swaps a word in each of some lines that the other side has read, and again: the median ticks of
-/// both. Where the two are threads of one core, whose cache has the lines in any case, the first
-/// time takes little longer than the second; on two cores it takes many times as long.
-pub(crate) fn ask_lines(words: &[&AtomicU64; LINE_WORDS]) -> [u64; 2] {
-    let [written, read, lines @ ..] = words;
-    let mut samples = [Vec::new(), Vec::new()];
-    for look in 1..=LOOKS {
-        for samples in &mut samples {
-            let started = now();
-            for line in lines {
-                line.swap(look, AcqRel); // one after the other, and the clock not before them
-            }
-            samples.push(now() - started);
-        }
-        written.store(look, Release);
-        wait(read, |seen| seen == look, core::hint::spin_loop);
-    }
-    samples.map(|mut samples| {
-        samples.sort_unstable();
-        samples[samples.len() / 2]
-    })
-}
-
-/// The side that reads.
-pub(crate) fn answer_lines(words: &[&AtomicU64; LINE_WORDS]) {
-    let [written, read, lines @ ..] = words;
-    for look in 1..=LOOKS {
-        wait(written, |seen| seen == look, core::hint::spin_loop);
-        for line in lines {
-            black_box(line.load(Relaxed));
-        }
-        read.store(look, Release);
     }
 }
 

@@ -14,6 +14,7 @@ pub mod messages;
 pub mod open;
 pub mod rtt;
 pub mod shared;
+mod siblings;
 pub mod statistics;
 pub mod stream;
 pub mod worker;
