@@ -44,8 +44,9 @@ fn bounce_with(cell: &Cell, pause: impl Fn() + Copy) -> Result<Output, Failure> 
     )
 }
 
+/// Looks until a word is what is wanted.
 #[inline]
-fn wait(word: &AtomicU64, enough: impl Fn(u64) -> bool, pause: impl Fn()) -> u64 {
+pub(crate) fn wait(word: &AtomicU64, enough: impl Fn(u64) -> bool, pause: impl Fn()) -> u64 {
     loop {
         let seen = word.load(Acquire);
         if enough(seen) {

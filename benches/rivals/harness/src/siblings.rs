@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crate::clock::now;
+use crate::floor;
 
 /// How often one side works alone, and beside the other.
 const LOOKS: u64 = 16;
@@ -16,27 +17,25 @@ const SHORT_STEPS: u32 = 100;
 /// The words that it takes, a cache line each.
 pub(crate) const WORDS: usize = 2;
 
-/// Four chains of multiplications, which keep the only multiplier of a core busy all the time.
+/// Four chains of squares, which keep the only multiplier of a core busy all the time; no compiler can
+/// make fewer multiplications of them.
 fn work(steps: u32) {
     let [mut a, mut b, mut c, mut d] = black_box([3_u64, 5, 7, 11]);
-    let by = black_box(13_u64);
     for _ in 0..steps {
-        a = a.wrapping_mul(by);
-        b = b.wrapping_mul(by);
-        c = c.wrapping_mul(by);
-        d = d.wrapping_mul(by);
+        a = a.wrapping_mul(a);
+        b = b.wrapping_mul(b);
+        c = c.wrapping_mul(c);
+        d = d.wrapping_mul(d);
     }
     black_box([a, b, c, d]);
 }
 
 fn wait(word: &AtomicU64, least: u64) {
-    while word.load(Acquire) < least {
-        core::hint::spin_loop();
-    }
+    floor::wait(word, |seen| seen >= least, core::hint::spin_loop);
 }
 
-/// The median ticks of the same work, alone and beside the other side's: about the same on two cores,
-/// twice as many on one.
+/// The median ticks of the same work, alone and beside the other side's: the same on two cores; on
+/// one, by how the work is made, twice as many.
 pub(crate) fn ask([asked, busy]: [&AtomicU64; WORDS]) -> [u64; 2] {
     let timed = || {
         let started = now();
