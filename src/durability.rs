@@ -58,6 +58,10 @@ impl Worker {
 
     /// Makes a checkpoint of everything up to `reached` and wakes the other side if it waited for
     /// that.
+    ///
+    /// To write a page back the kernel makes it read-only first, and interrupts every processor that
+    /// this program ran on once for each page. The producer will not store there for a lap, so its
+    /// pages are let go before, all at once: one interrupt for all of them.
     fn make(
         &mut self,
         memory: &Mapped,
@@ -66,9 +70,12 @@ impl Worker {
     ) -> Result<Durable, Fault> {
         let geometry = &self.geometry;
         let done = match self.role {
-            Role::Producer => self
-                .checkpointer
-                .producer(memory, geometry, reached, form)?,
+            Role::Producer => {
+                let from = self.checkpointer.durable().position;
+                memory.mapping().let_go(from, reached.position);
+                self.checkpointer
+                    .producer(memory, geometry, reached, form)?
+            }
             Role::Consumer => self.checkpointer.consumer(memory, geometry, reached)?,
         };
         if self.waker.tell(memory, done.position) {
@@ -181,7 +188,7 @@ impl Desk {
         let outcome = match request {
             Request::Make(reached, form) => {
                 self.since.restart(reached, Instant::now());
-                self.make(reached, form)
+                self.worker.make(&self.memory, reached, form)
             }
             Request::Sync(extent) => {
                 let checkpointer = &mut self.worker.checkpointer;
@@ -197,19 +204,6 @@ impl Desk {
         let _gone = self.outbox.send(outcome);
     }
 
-    /// A checkpoint beside the hot thread.
-    ///
-    /// To write a page back the kernel makes it read-only first, and interrupts every processor that
-    /// runs this program once for each page. The producer will not store there for a lap, so its
-    /// pages are let go before, all at once: one interrupt for all of them.
-    fn make(&mut self, reached: Progress, form: CheckpointForm) -> Result<Durable, Fault> {
-        if self.worker.role == Role::Producer {
-            let from = self.worker.checkpointer.durable().position;
-            self.memory.mapping().let_go(from, reached.position);
-        }
-        self.worker.make(&self.memory, reached, form)
-    }
-
     /// Looks how far the hot thread has come, and makes a checkpoint when one is due.
     fn look(&mut self) {
         let Worker { role, geometry, .. } = &self.worker;
@@ -221,7 +215,7 @@ impl Desk {
             return;
         }
         let form = default_form(&self.worker.geometry);
-        if let Err(fault) = self.make(reached, form) {
+        if let Err(fault) = self.worker.make(&self.memory, reached, form) {
             self.failed.get_or_insert(fault);
         }
         self.since.restart(reached, Instant::now());

@@ -30,6 +30,8 @@ pub(crate) struct Amounts {
     pub(crate) rounds: u64,
     /// Checkpoints of each kind in a round.
     checkpoints: u64,
+    /// Streams of each kind in a round: where their threads come to run tells more than the code.
+    streams: u64,
     /// Messages in a stream.
     streamed: u64,
     /// Capacity of the rings that are streamed through and recovered.
@@ -40,12 +42,14 @@ impl Amounts {
     pub(crate) const WHOLE: Self = Self {
         rounds: 9,
         checkpoints: 20,
+        streams: 3,
         streamed: 4_000_000, // more than four times round the ring
         large_bytes: 64 << 20,
     };
     pub(crate) const BRIEF: Self = Self {
         rounds: 1,
         checkpoints: 2,
+        streams: 1,
         streamed: 100_000,
         large_bytes: 1 << 20,
     };
@@ -86,7 +90,9 @@ impl Bench {
                 append.compare(number % 2 == 0)?;
             }
         }
-        self.stream.compare()?;
+        for _ in 0..self.amounts.streams {
+            self.stream.compare()?;
+        }
         self.recoveries.iter_mut().try_for_each(Cold::recover)
     }
 

@@ -17,6 +17,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, MprotectFlags, MsyncFlags, ProtFlags};
 use rustix::process::Resource;
@@ -139,11 +140,12 @@ impl Mapping {
             None => retry_on_intr(|| rustix::fs::fdatasync(medium)),
         };
         outcome.map_err(Errno::raw_os_error)?;
-        // Neither call minds that pages are missing: there is nothing to write then.
-        let size = rustix::fs::fstat(medium)
-            .map_err(Errno::raw_os_error)?
-            .st_size;
-        let is_whole = u64::try_from(size).is_ok_and(|size| size >= self.shape.total_bytes());
+        // Neither call minds that pages are missing: there is nothing to write then. Only the size
+        // is asked for: whoever asks for the times as well makes the kernel note a new one with the
+        // next store, which is one more thing to journal in every sync.
+        let found = rustix::fs::statx(medium, c"", AtFlags::EMPTY_PATH, StatxFlags::SIZE);
+        let size = found.map_err(Errno::raw_os_error)?.stx_size;
+        let is_whole = size >= self.shape.total_bytes();
         if !is_whole || !self.intact().is_owner() {
             return Err(Errno::IO.raw_os_error());
         }
