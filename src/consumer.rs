@@ -81,9 +81,9 @@ impl End {
             durability,
         } = self;
         let done = *core.released();
-        let expected_bytes = link.expected_record_bytes(&done);
         let owes = durability.owes_checkpoint(&done);
-        let ready = || core.look(expected_bytes) || (owes && core.producer_is_short());
+        let next = core.begin();
+        let ready = || core.has_message(&next) || (owes && core.producer_is_short());
         let goal = Goal {
             done,
             wanted: done.position,

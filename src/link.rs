@@ -291,11 +291,6 @@ impl Link {
         boot == [0, 0] || boot == self.boot_id
     }
 
-    /// How long the record that this side waits for will probably be.
-    pub(crate) fn expected_record_bytes(&self, done: &Progress) -> u64 {
-        self.pace.typical_record_bytes(done.messages, done.position)
-    }
-
     /// Waits until `ready`, at most until the deadline; tells when the peer ended instead.
     ///
     /// `missing` is asked when nothing has come for a while, for what should be there and is not.

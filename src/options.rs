@@ -72,6 +72,7 @@ pub struct Options {
     attach_timeout: Option<Duration>,
     durable: Option<bool>,
     distrust_memory: Option<bool>,
+    writable_data: Option<bool>,
 }
 
 impl Options {
@@ -141,6 +142,26 @@ impl Options {
     /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.prefault = Some(prefault);
+        self
+    }
+
+    /// Maps the data writable in the consumer, which never stores there, for shorter round trips. Off
+    /// by default: a stray store of the consumer's program is caught by the processor instead of
+    /// destroying a message. Who the peer is does not matter here: it has a mapping of its own.
+    ///
+    /// Some processors (AMD's Zen 4 was measured) give a reader sole possession of a cache line that
+    /// another core has written, if the reader's page is writable, and a shared copy otherwise. The
+    /// writer gets the first kind back sooner. In rings in memory a round trip took about two thirds
+    /// of the time; in files on a disk nothing changes, since the kernel makes their pages writable
+    /// only once they are written to. Pairs inside a process are mapped like that in any case.
+    ///
+    /// ```
+    /// let ring = ringduct::Options::new().writable_data(true).create_anonymous()?;
+    /// assert!(ring.consumer().is_ok());
+    /// # Ok::<(), ringduct::OpenError>(())
+    /// ```
+    pub fn writable_data(mut self, writable_data: bool) -> Self {
+        self.writable_data = Some(writable_data);
         self
     }
 
@@ -283,6 +304,8 @@ pub(crate) struct MapExtras {
     pub(crate) prefault: bool,
     pub(crate) huge: HugePages,
     pub(crate) lock_memory: bool,
+    /// Whether a consumer's mapping of the data may be written to.
+    pub(crate) writable_data: bool,
 }
 
 /// Everything a creator needs, checked.
@@ -310,6 +333,7 @@ impl Options {
             prefault: self.prefault.unwrap_or(false),
             huge: self.huge_pages_or_default(),
             lock_memory: self.lock_memory.unwrap_or(false),
+            writable_data: self.writable_data.unwrap_or(false),
         }
     }
 

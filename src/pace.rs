@@ -19,7 +19,6 @@ pub(crate) struct Pace {
     looks_away: bool,
     waits: u32,
     done_messages: u64,
-    done_bytes: u64,
     block: Option<Block>,
     /// Rate of the block before a trial, while one goes on.
     rate_before: Option<Rate>,
@@ -74,15 +73,6 @@ impl Pace {
     const WORTH: u64 = 110;
     const KEPT: u64 = 97;
 
-    /// How long a record was on average since the last wait, for a side that has come so far.
-    pub(crate) fn typical_record_bytes(&self, messages: u64, bytes: u64) -> u64 {
-        let came_bytes = bytes.wrapping_sub(self.done_bytes);
-        match messages.wrapping_sub(self.done_messages) {
-            0 | 1 => came_bytes,
-            many => came_bytes.checked_div(many).unwrap_or(0),
-        }
-    }
-
     /// A wait begins after so many messages and bytes in all: how many pauses to make first.
     pub(crate) fn begin(
         &mut self,
@@ -91,7 +81,7 @@ impl Pace {
         now: impl FnOnce() -> Instant,
     ) -> u32 {
         let came = messages.wrapping_sub(self.done_messages);
-        (self.done_messages, self.done_bytes) = (messages, bytes);
+        self.done_messages = messages;
         self.waits = self.waits.wrapping_add(1);
         if self.looks_away && came <= 1 {
             self.open_eyes();
@@ -258,14 +248,5 @@ mod tests {
                 "a burst was made to wait"
             );
         }
-    }
-
-    /// Goal: what is expected is what came.
-    #[test]
-    fn records_are_expected_as_they_came() {
-        let mut pace = Pace::default();
-        pace.begin(10, 1000, Instant::now);
-        assert_eq!(pace.typical_record_bytes(11, 1072), 72);
-        assert_eq!(pace.typical_record_bytes(12, 1080), 40);
     }
 }

@@ -252,16 +252,6 @@ impl Memory for Mapped {
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    fn expect_to_read(&self, position: u64) {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let line: *const u8 = self.data(position);
-        // SAFETY: a prefetch has no effect that a program can see, whatever the address; the
-        // instruction is part of every x86-64 processor.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
-    }
-
     #[inline(always)]
     fn fence(&self, fence: Fence) {
         sync::fence(fence.kind);

@@ -127,8 +127,6 @@ pub(crate) trait Memory {
     fn copy_in(&self, position: u64, bytes: &[u8]);
     /// Copies the bytes at `position`, a multiple of eight, to `out`, at most the capacity.
     fn copy_out(&self, position: u64, out: &mut [u8]);
-    /// Asks for the cache line of the data at `position`: it will be read soon. Means nothing.
-    fn expect_to_read(&self, _position: u64) {}
     /// Issues a fence.
     fn fence(&self, fence: Fence);
     /// Whether everything that was read and written until now really was in the ring. Asked before

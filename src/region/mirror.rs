@@ -254,7 +254,9 @@ pub(super) fn map(
             .advise(Advice::DontFork)
             .map_err(os("keep its mapping out of forked children"))?;
     }
-    mapping.protect(access).map_err(os("protect its pages"))?;
+    mapping
+        .protect(access, extras.writable_data)
+        .map_err(os("protect its pages"))?;
     if extras.huge == HugePages::Try {
         // Only a wish: kernels and filesystems without such pages refuse it.
         let _outcome = mapping.range.advise_range(
@@ -389,9 +391,14 @@ impl Mapping {
         Ok(())
     }
 
-    fn protect(&self, access: Access) -> io::Result<()> {
+    /// Takes away the right to write what this access does not write; the right to write the data
+    /// may be left to a consumer, who does not need it.
+    fn protect(&self, access: Access, writable_data: bool) -> io::Result<()> {
+        let header_bytes = self.shape.header_bytes();
         for section in sections(self.shape, access) {
-            if section.writable {
+            let is_data = section.offset >= header_bytes;
+            let left = is_data && writable_data && access == Access::End(Role::Consumer);
+            if section.writable || left {
                 continue;
             }
             let (address, length) = self.extent(&section);

@@ -6,12 +6,8 @@ use super::order::{COMMIT_LOAD, DURABLE_LOAD, HEAD_STORE, TAIL_LOAD};
 use super::parking::{Waker, ticket_without_fence};
 use crate::error::{Corruption, Damage};
 use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, halves, padding_bytes, record_bytes, word};
-use crate::memory::{LINE_BYTES, Memory, Order, Place};
+use crate::memory::{Memory, Order, Place};
 use crate::position;
-
-/// Records up to so many bytes are asked for with a look. The lines of longer ones would be taken
-/// from a producer who is still writing there.
-const LOOK_AHEAD_BYTES: u64 = 256;
 
 /// The consumer's half of the protocol.
 #[derive(Debug)]
@@ -291,21 +287,6 @@ impl<M: Memory> ConsumerCore<M> {
     pub(crate) fn take_durable_only(&mut self, durable_only: bool) {
         self.durable_only = durable_only;
         self.choose_way();
-    }
-
-    /// As [`Self::has_message`] for the next message, by a side that looks again and again for a
-    /// record of about `record_bytes`: asks for the rest of it with the same look, since a line
-    /// that is asked for only after the commit word has come takes as long again.
-    #[inline]
-    pub(crate) fn look(&self, record_bytes: u64) -> bool {
-        let start = self.released.position;
-        let word = self.memory.load_data(start, COMMIT_LOAD);
-        let mut ahead = LINE_BYTES;
-        while ahead < record_bytes && record_bytes <= LOOK_AHEAD_BYTES {
-            self.memory.expect_to_read(position::advance(start, ahead));
-            ahead = ahead.wrapping_add(LINE_BYTES);
-        }
-        word != EMPTY && self.is_due(start)
     }
 
     /// The session of a producer that closed and left nothing to take, unless it is `reported`.

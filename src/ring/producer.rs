@@ -12,11 +12,9 @@ use crate::position::{self, ALIGN_BYTES};
 /// What lies in the ring when it is used for a stream rather than for questions and answers.
 const STREAM_BYTES: u64 = 256;
 
-/// Before and after a message of at least so many bytes, its lines and those of a next one like it
-/// are made this core's own; only after one that is shorter, and in a stream only; and once in a
-/// stride for short ones.
-const OWNED_ALWAYS_BYTES: u64 = 256;
-const OWNED_IN_STREAM_BYTES: u64 = 32;
+/// After a message of at least so many bytes the lines of a next one like it are made this core's
+/// own; for shorter ones, several of which lie in a line, that is done once in a stride.
+const OWNED_EACH_BYTES: u64 = 16;
 
 /// How much further that goes in a stream.
 const STREAM_AHEAD_BYTES: u64 = 1024;
@@ -153,9 +151,6 @@ impl<M: Memory> ProducerCore<M> {
         }
         let start = self.published.position;
         let commit = Commit::plain(message_bytes);
-        if message_bytes >= OWNED_ALWAYS_BYTES {
-            self.own_ahead(needed);
-        }
         if !self
             .memory
             .place(start)
@@ -167,7 +162,7 @@ impl<M: Memory> ProducerCore<M> {
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
-        if message_bytes >= OWNED_IN_STREAM_BYTES {
+        if message_bytes >= OWNED_EACH_BYTES {
             self.own_ahead(needed);
         }
         Some(self.wake_due(ticket))
@@ -196,7 +191,7 @@ impl<M: Memory> ProducerCore<M> {
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
-        if message_bytes >= OWNED_IN_STREAM_BYTES {
+        if message_bytes >= OWNED_EACH_BYTES {
             self.own_ahead(needed);
         }
         Some(self.wake_due(ticket))
@@ -251,8 +246,8 @@ impl<M: Memory> ProducerCore<M> {
             return None;
         }
         self.settle(); // before anything is written there
-        if message_bytes < OWNED_IN_STREAM_BYTES {
-            self.own_ahead(2 * STRIDE_BYTES);
+        if message_bytes < OWNED_EACH_BYTES {
+            self.own_ahead(STRIDE_BYTES);
         }
         Some(free.min(needed.max(self.stride_bytes)))
     }
@@ -260,12 +255,14 @@ impl<M: Memory> ProducerCore<M> {
     /// Makes the cache lines of the next `bytes` behind the tail this core's own, as far as they are
     /// free, unless they are known to be.
     ///
-    /// A line that the consumer has read is shared, and a store to it waits until the consumer's
-    /// core has given it up: a copy has few of them on the way at a time, and `prefetchw` does
-    /// nothing for a line that is in this core's cache already. Stores of one word to each line have
-    /// them all on the way at once, and after a publish nobody waits for them.
+    /// A line that the consumer has read is in its cache too, or there alone, and a store to it waits
+    /// until that core has given it up. On this processor stores become visible in order: a message
+    /// whose payload or whose next commit word lies in such a line is seen that much later. Stores
+    /// of one word to each line, made when nobody waits for them, have all lines on the way at once;
+    /// `prefetchw` does nothing for a line that is in this core's cache already. The line of the
+    /// tail is left alone: the consumer is looking at it.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "two instructions of the hot path")]
+    #[expect(clippy::inline_always, reason = "a few instructions of the hot path")]
     fn own_ahead(&mut self, bytes: u64) {
         let until = position::advance(self.published.position, bytes);
         if !position::at_or_after(self.owned, until) {
@@ -280,8 +277,8 @@ impl<M: Memory> ProducerCore<M> {
     #[inline(never)]
     fn own_lines(&mut self, bytes: u64) {
         let tail = self.published.position;
-        if self.geometry.durable || (!self.streams && bytes < OWNED_ALWAYS_BYTES) {
-            // Short answers are quicker without; and what is durable is written once.
+        if self.geometry.durable {
+            // What is durable is written once.
             self.owned = position::advance(tail, STRIDE_BYTES);
             return;
         }

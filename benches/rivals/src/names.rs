@@ -7,9 +7,10 @@ pub(crate) const SIZES: [usize; 8] = [8, 32, 48, 64, 128, 256, 1024, 4096];
 pub(crate) const RINGS: [usize; 2] = [64 << 10, 1 << 20];
 
 /// Every transport, in the order of measuring.
-pub(crate) const TRANSPORTS: [&str; 18] = [
+pub(crate) const TRANSPORTS: [&str; 19] = [
     "ringduct-shm-spin",
     "ringduct-shm-park",
+    "ringduct-shm-park-readonly",
     "ringduct-shm-spin-trusted",
     "ringduct-file-spin",
     "rtrb",

@@ -128,6 +128,18 @@ fn pages_are_protected_by_role() {
             let found = TOUCH.map(|touch| i32::from(!faults(object, access, touch)));
             assert_eq!(found, expected, "{} {access:?}", object.name());
         }
+        // Who asks for writable data gets that and nothing else, and only as a consumer.
+        let extras = MapExtras {
+            writable_data: true,
+            ..MapExtras::default()
+        };
+        for (access, mut expected) in table {
+            if access == Access::End(Role::Consumer) {
+                (expected[8], expected[9]) = (1, 1);
+            }
+            let found = TOUCH.map(|touch| i32::from(!faults_with(object, access, extras, touch)));
+            assert_eq!(found, expected, "{} {access:?}, writable", object.name());
+        }
     }
 }
 
@@ -205,6 +217,7 @@ fn prefault_and_lock() {
         prefault: true,
         lock_memory: true,
         huge: HugePages::Try,
+        writable_data: true,
     };
     for object in &rings.objects {
         for access in [

@@ -94,8 +94,13 @@ fn peek(address: *mut u8) -> u64 {
 
 /// Whether touching an address in a child that maps `object` itself is a segmentation fault.
 fn faults(object: &Object, access: Access, touch: fn(&Mapping)) -> bool {
+    faults_with(object, access, MapExtras::default(), touch)
+}
+
+/// The same, mapped with these options.
+fn faults_with(object: &Object, access: Access, extras: MapExtras, touch: fn(&Mapping)) -> bool {
     let shape = plan().shape;
-    let code = in_child(|| match object.map(shape, access, MapExtras::default()) {
+    let code = in_child(|| match object.map(shape, access, extras) {
         Ok(mapping) => {
             touch(&mapping);
             0

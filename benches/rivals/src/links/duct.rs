@@ -12,6 +12,8 @@ pub(crate) struct Flavour {
     wait: Wait,
     trusted: bool,
     checksum: bool,
+    /// Whether the consumer maps the data writable; the library's default is not to.
+    writable_data: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ impl Flavour {
             wait: Wait::default(),
             trusted: false,
             checksum: false,
+            writable_data: true,
         };
         let mut parts = transport.split('-');
         if parts.next() != Some("ringduct") {
@@ -43,6 +46,7 @@ impl Flavour {
                 "spin" => flavour.wait = Wait::Spin,
                 "trusted" => flavour.trusted = true,
                 "checksum" => flavour.checksum = true,
+                "readonly" => flavour.writable_data = false,
                 "again" => {}
                 other => return Err(format!("no ringduct is called {other:?}").into()),
             }
@@ -107,6 +111,7 @@ impl Link for Duct {
         let options = Options::new()
             .capacity_bytes(spec.ring_bytes as u64)
             .checksum(flavour.checksum)
+            .writable_data(flavour.writable_data)
             .prefault(true);
         let place = match flavour.place {
             Place::Shm => Some(Location::Shm(spec.name.clone())),
