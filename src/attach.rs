@@ -164,6 +164,7 @@ impl Ring {
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
         let mut core = ConsumerCore::new(mapped, geometry, resumed.own, fences);
         core.settle();
+        core.choose_lines(self.extras.writable_data);
         let durability = self.durability(&attach, &geometry, &resumed)?;
         let mut link = attach.finish(&self.object);
         // An ending is news only to a consumer that still has something to take.

@@ -176,7 +176,11 @@ impl<T: Trust> Consumer<T> {
     /// assert_eq!(rx.try_recv(&mut buffer), Err(TryRecvError::Closed));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a known length makes most of it vanish"
+    )]
     pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, TryRecvError> {
         match self.take_short(buffer) {
             Some(length) => Ok(length),
@@ -249,7 +253,11 @@ impl<T: Trust> Consumer<T> {
     /// # sender.join().unwrap()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a known length makes most of it vanish"
+    )]
     pub fn recv(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
         self.recv_until(buffer, None)
     }
@@ -300,7 +308,11 @@ impl<T: Trust> Consumer<T> {
         self.recv_until(buffer, Instant::now().checked_add(timeout))
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a known length makes most of it vanish"
+    )]
     fn recv_until(
         &mut self,
         buffer: &mut [u8],
@@ -601,6 +613,7 @@ impl<T: Trust> Consumer<T> {
         match self.end.core.copy(record, out) {
             Ok(()) => {
                 self.end.link.check_intact()?;
+                self.end.core.return_lines(record.position(), out);
                 Ok(length)
             }
             Err(corruption) => Err(self.note(corruption).into()),

@@ -145,15 +145,20 @@ impl Options {
         self
     }
 
-    /// Maps the data writable in the consumer, which never stores there, for shorter round trips. Off
-    /// by default: a stray store of the consumer's program is caught by the processor instead of
-    /// destroying a message. Who the peer is does not matter here: it has a mapping of its own.
+    /// Maps the data writable in the consumer, for shorter round trips and faster streams of messages
+    /// of 1 to 16 KiB. Off by default: a stray store of the consumer's program is caught by the
+    /// processor instead of destroying a message. Who the peer is does not matter here: it has a
+    /// mapping of its own. Producers take no notice.
     ///
     /// Some processors (AMD's Zen 4 was measured) give a reader sole possession of a cache line that
     /// another core has written, if the reader's page is writable, and a shared copy otherwise. The
-    /// writer gets the first kind back sooner. In rings in memory a round trip took about two thirds
-    /// of the time; in files on a disk nothing changes, since the kernel makes their pages writable
-    /// only once they are written to. Pairs inside a process are mapped like that in any case.
+    /// writer gets the first kind back sooner: a round trip took about two thirds of the time. Pages of
+    /// a file on a disk are writable only once they were written to, so there it does not.
+    ///
+    /// In a stream the consumer also stores back what it has read of messages of 1 to 16 KiB before it
+    /// releases them, in rings of up to 8 MiB that are not durable. No byte changes, and the producer's
+    /// next copy finds the lines where it gets them soonest: two to three times as many messages a second
+    /// came through, also in files.
     ///
     /// ```
     /// let ring = ringduct::Options::new().writable_data(true).create_anonymous()?;

@@ -217,7 +217,11 @@ impl<T: Trust> Producer<T> {
     /// assert_eq!(tx.try_send(&[7; 4081]), Err(too_long));
     /// # Ok::<(), ringduct::OpenError>(())
     /// ```
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a known length makes most of it vanish"
+    )]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), TrySendError> {
         if self.send_short(message) {
             Ok(())
@@ -282,7 +286,11 @@ impl<T: Trust> Producer<T> {
     /// assert_eq!(tx.send(&[0; 4000]), Err(SendError::Closed));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a known length makes most of it vanish"
+    )]
     pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
         self.send_until(message, None)
     }
@@ -326,7 +334,11 @@ impl<T: Trust> Producer<T> {
         self.send_until(message, Instant::now().checked_add(timeout))
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a known length makes most of it vanish"
+    )]
     fn send_until(&mut self, message: &[u8], deadline: Option<Instant>) -> Result<(), SendError> {
         if self.send_short(message) {
             Ok(())

@@ -272,6 +272,8 @@ pub(crate) mod word {
     pub(crate) const UID: Offset = Offset::new(600);
     /// First 16 bytes of the holder's program name, two words: a hint.
     pub(crate) const PROGRAM: [Offset; 2] = [Offset::new(608), Offset::new(616)];
+    /// Consumer: it stores back what it reads of long messages, else zero. A hint.
+    pub(crate) const RETURNS: Offset = Offset::new(624);
 
     /// Not zero once a sync of this side failed: nothing is durable any more.
     pub(crate) const POISON: Offset = Offset::new(640);

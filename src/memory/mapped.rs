@@ -18,17 +18,21 @@
     reason = "raw pointers into memory that another process writes"
 )]
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::Arc;
 
-use super::{DurableMemory, Extent, Fence, Memory, Order, Place, Strength, SyncFault, copy};
+use super::{
+    DurableMemory, Extent, Fence, LINE_BYTES, Memory, Order, Place, Strength, SyncFault, copy,
+};
 #[cfg(feature = "guard")]
 use crate::fork::ForkToken;
 use crate::layout::{
     EMPTY, HEADER_READ_BYTES, MIN_UNIT_BYTES, OVERHEAD_BYTES, Page, Role, SLOT_WORDS, Slot, Word,
 };
+use crate::position;
 use crate::region::Mapping;
 use crate::sync::{self, Slept};
 
@@ -240,6 +244,28 @@ impl Memory for Mapped {
             // SAFETY: the length is at most the capacity, and so many bytes are mapped from the
             // address of a data word on.
             unsafe { copy::words_in(self.data_word(position), bytes) };
+        }
+    }
+
+    /// From where a wide copy takes lines whole, to where that stops being faster.
+    const RETURNED_BYTES: RangeInclusive<u64> = copy::WIDE_COPY_BYTES as u64..=16 << 10;
+
+    /// Whole lines only: the first and the last one hold a commit word as well, and the producer may
+    /// be about to write the one after the record.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "usize has 64 bits, see lib.rs"
+    )]
+    fn copy_back(&self, start: u64, bytes: &[u8]) {
+        let first = position::advance(start, LINE_BYTES - 1) & !(LINE_BYTES - 1);
+        let end = position::advance(start, bytes.len() as u64) & !(LINE_BYTES - 1);
+        if position::at_or_after(first, end) {
+            return;
+        }
+        let skipped = position::distance(start, first) as usize; // less than a line
+        let length = position::distance(first, end) as usize; // less than `bytes` is long
+        if let Some(lines) = bytes.get(skipped..skipped.wrapping_add(length)) {
+            self.copy_in(first, lines);
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) use model::Model;
 #[cfg(all(test, loom))]
 pub(crate) use model::{Side, Weak};
 
+use core::ops::RangeInclusive;
+
 #[cfg(any(test, feature = "simulator"))]
 use crate::layout::{COMMIT_BYTES, EMPTY, record_bytes};
 use crate::layout::{SLOT_WORDS, Slot, Word};
@@ -125,6 +127,14 @@ pub(crate) trait Memory {
     /// Copies `bytes`, at most the capacity, to `position`, a multiple of eight; bytes up to the
     /// next multiple of eight after the end become zero.
     fn copy_in(&self, position: u64, bytes: &[u8]);
+    /// Messages that are worth a [`Self::copy_back`].
+    const RETURNED_BYTES: RangeInclusive<u64> = 16..=u64::MAX;
+    /// Stores back `bytes` that a consumer has read at `position`, a multiple of eight, or whatever
+    /// part of them helps the producer.
+    fn copy_back(&self, position: u64, bytes: &[u8]) {
+        let (words, _) = bytes.split_at(bytes.len() & !7); // no more than there are
+        self.copy_in(position, words);
+    }
     /// Copies the bytes at `position`, a multiple of eight, to `out`, at most the capacity.
     fn copy_out(&self, position: u64, out: &mut [u8]);
     /// Issues a fence.

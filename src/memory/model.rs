@@ -28,7 +28,8 @@ use crate::layout::{Offset, ROLE_PAGE_BYTES, Role, Word, word};
 use crate::sync::owned;
 
 /// The words of a role's page that tests need.
-const WORDS: [Offset; 27] = [
+const WORDS: [Offset; 28] = [
+    word::RETURNS,
     word::POSITION,
     word::ACCOUNT[0].position,
     word::ACCOUNT[0].messages,

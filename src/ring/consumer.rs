@@ -9,6 +9,13 @@ use crate::layout::{COMMIT_BYTES, Commit, EMPTY, Role, halves, padding_bytes, re
 use crate::memory::{Memory, Order, Place};
 use crate::position;
 
+/// The largest ring in which lines are given back: the lines of larger ones are in no cache any more
+/// when the producer comes round.
+const MOST_RETURNING_BYTES: u64 = 8 << 20;
+
+/// After a message that had others behind it, so many more are taken for parts of a stream.
+const STREAM_MESSAGES: u32 = 16;
+
 /// The consumer's half of the protocol.
 #[derive(Debug)]
 pub(crate) struct ConsumerCore<M> {
@@ -27,6 +34,10 @@ pub(crate) struct ConsumerCore<M> {
     always_long: bool,
     /// Whether only what is durable is delivered.
     durable_only: bool,
+    /// Whether lines of long messages are given back to the producer: see [`Self::return_lines`].
+    returns: bool,
+    /// For how many messages more that is done, though nothing lies behind them.
+    returns_left: u32,
     /// What the short way of a ring with checksums has found to be wrong.
     mismatch: Option<Corruption>,
     waker: Waker,
@@ -112,6 +123,8 @@ impl<M: Memory> ConsumerCore<M> {
             checked_below_bytes: 0,
             always_long: false,
             durable_only: false,
+            returns: false,
+            returns_left: 0,
             mismatch: None,
             waker: Waker::new(Role::Consumer, fences),
         };
@@ -152,6 +165,7 @@ impl<M: Memory> ConsumerCore<M> {
                 return None;
             }
             place.read(buffer);
+            self.return_lines(start, buffer);
             return self.finish_short(start, buffer.len());
         }
         // An empty word becomes the largest number; one with a checksum is beyond every length.
@@ -160,7 +174,9 @@ impl<M: Memory> ConsumerCore<M> {
             return None;
         }
         let length = usize::try_from(message_bytes).ok()?;
-        place.read(buffer.get_mut(..length)?);
+        let out = buffer.get_mut(..length)?;
+        place.read(out);
+        self.return_lines(start, out);
         self.finish_short(start, length)
     }
 
@@ -183,6 +199,7 @@ impl<M: Memory> ConsumerCore<M> {
             self.note_mismatch(start, sum, checksum);
             return None;
         }
+        self.return_lines(start, out);
         self.finish_short(start, message_bytes as usize)
     }
 
@@ -201,6 +218,53 @@ impl<M: Memory> ConsumerCore<M> {
     /// What [`Self::take_checked`] has found to be wrong.
     pub(crate) const fn mismatch(&self) -> Option<Corruption> {
         self.mismatch
+    }
+
+    /// Gives the producer back the lines of a message at `start` that was copied to `payload` and is
+    /// not released yet, if it is a long one.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "vanishes for a short message of known length"
+    )]
+    pub(crate) fn return_lines(&mut self, start: u64, payload: &[u8]) {
+        if M::RETURNED_BYTES.contains(&(payload.len() as u64)) && self.returns {
+            self.return_long(start, payload);
+        }
+    }
+
+    /// Stores to the payload what was read there. No byte changes, whenever this side dies, and until
+    /// the head is stored the space is this side's alone: a correct producer stores there only after
+    /// it has seen a head beyond it ("head"), and with it these stores.
+    ///
+    /// For what it does to caches: where both have a copy of a line, the producer's next store to it
+    /// waits for this side's; where this side has it alone, changed, a wide copy of the producer takes
+    /// it at once. That costs time here, so it is done in streams only: while the next message is
+    /// there already, and for some messages after.
+    #[inline(never)]
+    fn return_long(&mut self, start: u64, payload: &[u8]) {
+        let end = position::advance(start, record_bytes(payload.len() as u64));
+        if self.memory.load_data(end, Order::RELAXED) != EMPTY {
+            self.returns_left = STREAM_MESSAGES;
+        } else if self.returns_left == 0 {
+            return;
+        } else {
+            self.returns_left = self.returns_left.wrapping_sub(1); // it is not zero
+        }
+        let first = position::advance(start, COMMIT_BYTES);
+        self.memory.copy_back(first, payload);
+    }
+
+    /// Lets this side give back the lines of long messages, or not, and tells the producer so.
+    ///
+    /// Without a right to write the data it must not. Durable rings do without: it would make pages
+    /// dirty that need no sync.
+    pub(crate) fn choose_lines(&mut self, returns: bool) {
+        let is_small = self.geometry.capacity_bytes <= MOST_RETURNING_BYTES;
+        self.returns = returns && is_small && !self.geometry.durable;
+        let word = word::RETURNS.of(Role::Consumer);
+        self.memory
+            .store(word, u64::from(self.returns), Order::RELAXED);
     }
 
     /// Releases the message of this length at the head, which was copied. `None`: it was not there.

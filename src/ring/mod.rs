@@ -13,8 +13,9 @@
 //!
 //! A record is visible from the store of its own commit word on: that word, and nothing else, says
 //! what is published. The next commit word is zeroed first, so bytes of an earlier lap are never
-//! taken for a record; the free-space check always leaves room for it. The consumer writes nothing
-//! into the data. Each word has one writer; positions only grow; nothing published is taken back.
+//! taken for a record; the free-space check always leaves room for it. The consumer changes nothing
+//! in the data (see below). Each word has one writer; positions only grow; nothing published is taken
+//! back.
 //!
 //! # Orderings
 //!
@@ -48,6 +49,11 @@
 //! - Each end keeps its own position privately: nobody else may write it.
 //! - A batch stores its later commit words first and its first one last: the word at the tail stays
 //!   empty until all is written, so the batch appears at once, for one store of the tail.
+//! - A consumer that may write the data stores long payloads back where it has read them, before it
+//!   releases them: no byte changes, and only the owner of the space stores there ("head"). The lines
+//!   are then its cache's alone, from where a producer that fills them gets them soonest.
+//! - The producer stores zeros to the lines that it will need next, once nobody waits for it: behind
+//!   the tail there is nothing but free space.
 //! - A publish pays no fence for a sleeping peer: the sleeper's `membarrier` pays (see `parking`).
 //!
 //! # A kill between any two stores

@@ -19,6 +19,17 @@ const OWNED_EACH_BYTES: u64 = 16;
 /// How much further that goes in a stream.
 const STREAM_AHEAD_BYTES: u64 = 1024;
 
+/// What the messages are. It decides which cache lines are worth taking ahead, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// Each is waited for: the consumer is never far behind.
+    Answers,
+    /// The consumer is behind.
+    Stream,
+    /// The same, and it gives back the lines of long messages.
+    ReturningStream,
+}
+
 /// The producer's half of the protocol.
 #[derive(Debug)]
 pub(crate) struct ProducerCore<M> {
@@ -35,8 +46,8 @@ pub(crate) struct ProducerCore<M> {
     room: u64,
     /// The same in a ring with checksums, for [`Self::send_checked`].
     checked_room: u64,
-    /// Whether the consumer was behind when its head was looked at last.
-    streams: bool,
+    /// What this is, as the head said when it was looked at last.
+    flow: Flow,
     /// How far cache lines were made this core's own.
     owned: u64,
     /// Durable rings: as far as records may have been written and not published.
@@ -109,7 +120,7 @@ impl<M: Memory> ProducerCore<M> {
             head,
             room: 0,
             checked_room: 0,
-            streams: false,
+            flow: Flow::Answers,
             owned: published.position,
             reach: published.position,
             short: false,
@@ -162,7 +173,7 @@ impl<M: Memory> ProducerCore<M> {
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
-        if message_bytes >= OWNED_EACH_BYTES {
+        if message_bytes >= OWNED_EACH_BYTES && !self.comes_back(message_bytes) {
             self.own_ahead(needed);
         }
         Some(self.wake_due(ticket))
@@ -191,7 +202,7 @@ impl<M: Memory> ProducerCore<M> {
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
-        if message_bytes >= OWNED_EACH_BYTES {
+        if message_bytes >= OWNED_EACH_BYTES && !self.comes_back(message_bytes) {
             self.own_ahead(needed);
         }
         Some(self.wake_due(ticket))
@@ -252,6 +263,17 @@ impl<M: Memory> ProducerCore<M> {
         Some(free.min(needed.max(self.stride_bytes)))
     }
 
+    /// Whether the consumer gives back the lines of a message of so many bytes: a wide copy takes such
+    /// lines at once, and has nothing from single stores before it.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "vanishes for a short message of known length"
+    )]
+    fn comes_back(&self, message_bytes: u64) -> bool {
+        M::RETURNED_BYTES.contains(&message_bytes) && self.flow == Flow::ReturningStream
+    }
+
     /// Makes the cache lines of the next `bytes` behind the tail this core's own, as far as they are
     /// free, unless they are known to be.
     ///
@@ -282,7 +304,10 @@ impl<M: Memory> ProducerCore<M> {
             self.owned = position::advance(tail, STRIDE_BYTES);
             return;
         }
-        let ahead = if self.streams { STREAM_AHEAD_BYTES } else { 0 };
+        let ahead = match self.flow {
+            Flow::Answers => 0,
+            Flow::Stream | Flow::ReturningStream => STREAM_AHEAD_BYTES,
+        };
         let wanted = position::advance(tail, position::advance(bytes, ahead));
         let free = position::advance(self.head, self.geometry.capacity_bytes);
         let until = position::earlier(wanted, free);
@@ -474,7 +499,7 @@ impl<M: Memory> ProducerCore<M> {
         self.bound(Damage::DurableHead, free, head)?;
         self.head = free;
         let behind = position::distance(head, self.published.position);
-        self.streams = behind >= STREAM_BYTES;
+        self.flow = self.flow_of(behind);
         self.recall_room();
         // "lap": an observer that copies what is written from here on sees a head beyond it.
         self.memory.fence(LAP_RELEASE);
@@ -486,6 +511,18 @@ impl<M: Memory> ProducerCore<M> {
             Err(TrySendError::WaitingForCheckpoint)
         } else {
             Err(TrySendError::Full)
+        }
+    }
+
+    /// What messages are, when the consumer is so many bytes behind.
+    fn flow_of(&self, behind_bytes: u64) -> Flow {
+        let returns = word::RETURNS.of(Role::Consumer);
+        if behind_bytes < STREAM_BYTES {
+            Flow::Answers
+        } else if self.memory.load(returns, Order::RELAXED) == 0 {
+            Flow::Stream
+        } else {
+            Flow::ReturningStream
         }
     }
 

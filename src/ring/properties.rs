@@ -159,7 +159,7 @@ fn steps(longest: usize) -> impl Strategy<Value = Step> {
         2 => (lengths(), 0..24_u64, any::<bool>()).prop_map(|(lengths, stores, peer_is_live)| {
             Step::KillProducer { lengths, stores, peer_is_live }
         }),
-        1 => (1..4_usize, 0..4_u64, any::<bool>()).prop_map(|(count, stores, peer_is_live)| {
+        1 => (1..4_usize, 0..12_u64, any::<bool>()).prop_map(|(count, stores, peer_is_live)| {
             Step::KillConsumer { count, stores, peer_is_live }
         }),
     ]
@@ -172,10 +172,12 @@ struct Walk {
     tx: ProducerCore<Model>,
     rx: ConsumerCore<Model>,
     oracle: Oracle,
+    /// Whether consumers store back what they read.
+    returns: bool,
 }
 
 impl Walk {
-    fn new(geometry: Geometry, start: u64) -> Self {
+    fn new(geometry: Geometry, start: u64, returns: bool) -> Self {
         let capacity_bytes = geometry.capacity_bytes;
         let model = Model::new(capacity_bytes);
         for role in [Role::Producer, Role::Consumer] {
@@ -183,10 +185,11 @@ impl Walk {
         }
         Self {
             tx: attach_producer(&model, geometry, true),
-            rx: attach_consumer(&model, geometry, true),
+            rx: attach_consumer(&model, geometry, true, returns),
             model,
             geometry,
             oracle: Oracle::new(capacity_bytes),
+            returns,
         }
     }
 
@@ -288,16 +291,22 @@ impl Walk {
     }
 
     /// Reads or skips up to `count` messages and returns the run.
-    fn run_on(&self, rx: &ConsumerCore<Model>, count: usize, reads: bool) -> super::Taken {
+    fn run_on(
+        oracle: &Oracle,
+        rx: &mut ConsumerCore<Model>,
+        count: usize,
+        reads: bool,
+    ) -> super::Taken {
         let mut taken = rx.begin();
         for index in 0..count {
             let record = rx.next(&taken).expect("sound records");
-            assert_eq!(record.is_some(), index < self.oracle.queue.len());
+            assert_eq!(record.is_some(), index < oracle.queue.len());
             let Some(record) = record else { break };
             if reads {
                 let mut out = vec![0; record.message_bytes() as usize];
                 rx.copy(record, &mut out).expect("a sound copy");
-                assert_eq!(&out, &self.oracle.queue[index], "another message");
+                assert_eq!(&out, &oracle.queue[index], "another message");
+                rx.return_lines(record.position(), &out);
             }
             taken.add(record);
         }
@@ -322,7 +331,7 @@ impl Walk {
             self.oracle.pop();
             return;
         }
-        let taken = self.run_on(&self.rx, count, reads);
+        let taken = Self::run_on(&self.oracle, &mut self.rx, count, reads);
         if releases {
             assert!(!self.rx.release(taken), "nobody sleeps");
             for _ in 0..taken.messages() {
@@ -348,19 +357,19 @@ impl Walk {
 
     fn kill_consumer(&mut self, count: usize, stores: u64, peer_is_live: bool) {
         let doomed = self.model.killed_after(stores);
-        let mut doomed = attach_consumer(&doomed, self.geometry, true);
+        let mut doomed = attach_consumer(&doomed, self.geometry, true, self.returns);
         let mut taken = if count == 1 {
             Self::take_short_on(&self.oracle, &mut doomed)
         } else {
             0
         };
         if taken == 0 {
-            let run = self.run_on(&doomed, count, true);
+            let run = Self::run_on(&self.oracle, &mut doomed, count, true);
             doomed.release(run);
             taken = run.messages();
         }
         let finished = doomed.memory().stores_left() > 0;
-        self.rx = attach_consumer(&self.model, self.geometry, peer_is_live);
+        self.rx = attach_consumer(&self.model, self.geometry, peer_is_live, self.returns);
         let gone = self.rx.released().messages - self.oracle.taken;
         assert!(gone == 0 || gone == taken, "half a release");
         assert!(gone == taken || !finished, "a release was lost");
@@ -379,30 +388,38 @@ fn attach_producer(model: &Model, geometry: Geometry, peer_is_live: bool) -> Pro
     core
 }
 
-fn attach_consumer(model: &Model, geometry: Geometry, peer_is_live: bool) -> ConsumerCore<Model> {
+/// `returns`: whether it stores back what it reads.
+fn attach_consumer(
+    model: &Model,
+    geometry: Geometry,
+    peer_is_live: bool,
+    returns: bool,
+) -> ConsumerCore<Model> {
     let recovered = recovery::consumer(model, &geometry, peer_is_live);
     let found = recovered.expect("a sound ring");
-    ConsumerCore::new(model.clone(), geometry, found.own, false)
+    let mut core = ConsumerCore::new(model.clone(), geometry, found.own, false);
+    core.choose_lines(returns);
+    core
 }
 
 /// Goal: whatever is sent comes out, once, whole and in order, and refusals are right, over laps,
-/// kills between any two stores and restarts, from any starting position. Method: random walks over
-/// tiny rings, each step compared with a queue.
+/// kills between any two stores and restarts, from any starting position, whether or not the consumer
+/// stores back what it reads. Method: random walks over tiny rings, each step compared with a queue.
 #[test]
 fn the_protocol_is_a_queue() {
-    let rings = (0..4_u32, any::<bool>(), starts());
-    let inputs = rings.prop_flat_map(|(size, checksummed, start)| {
+    let kinds = (any::<bool>(), any::<bool>());
+    let rings = (0..4_u32, kinds, starts());
+    let inputs = rings.prop_flat_map(|(size, kinds, start)| {
         let capacity_bytes = 32_u64 << size;
         let longest = usize::try_from(capacity_bytes - 16).expect("small");
-        vec(steps(longest), 1..60)
-            .prop_map(move |steps| (capacity_bytes, checksummed, start, steps))
+        vec(steps(longest), 1..60).prop_map(move |steps| (capacity_bytes, kinds, start, steps))
     });
     check(
         2000,
         inputs,
-        |(capacity_bytes, checksummed, start, steps)| {
+        |(capacity_bytes, (checksummed, returns), start, steps)| {
             let geometry = Geometry::for_tests(capacity_bytes, checksummed);
-            let mut walk = Walk::new(geometry, start);
+            let mut walk = Walk::new(geometry, start, returns);
             for step in steps {
                 walk.step(step);
             }
@@ -420,7 +437,7 @@ fn a_kill_after_any_store_leaves_all_or_nothing() {
     for lengths in [&[8_usize][..], &[8, 0], &[3, 8, 0]] {
         for stores in 0..16 {
             for offset in 0..10 {
-                let mut walk = Walk::new(Geometry::for_tests(64, false), 0);
+                let mut walk = Walk::new(Geometry::for_tests(64, false), 0, false);
                 for _ in 0..offset {
                     walk.step(Step::Send(vec![8]));
                     walk.step(Step::Take {
@@ -453,7 +470,7 @@ fn a_kill_after_any_store_leaves_all_or_nothing() {
 #[test]
 fn lines_ahead_leave_what_is_counted() {
     for peer_is_live in [false, true] {
-        let mut walk = Walk::new(Geometry::for_tests(1024, false), 0);
+        let mut walk = Walk::new(Geometry::for_tests(1024, false), 0, false);
         let take = |count| Step::Take {
             count,
             reads: true,
@@ -495,7 +512,7 @@ fn lies_end_in_typed_answers() {
         |(position, commit, at, longest, checksummed)| {
             let mut geometry = Geometry::for_tests(64, checksummed);
             geometry.max_message_bytes = longest;
-            let mut walk = Walk::new(geometry, 0);
+            let mut walk = Walk::new(geometry, 0, true);
             walk.step(Step::Send(vec![8, 8]));
             let head = word::POSITION.of(Role::Consumer);
             walk.model.store(head, position, Order::RELAXED);
@@ -545,7 +562,7 @@ fn the_longest_message_is_the_longest() {
         let mut geometry = Geometry::for_tests(128, false);
         geometry.max_message_bytes = longest;
         for length in 0..=113_usize {
-            let mut walk = Walk::new(geometry, 0);
+            let mut walk = Walk::new(geometry, 0, true);
             for _ in 0..3 {
                 let sent = walk.tx.send(&vec![0; length]);
                 let is_longer = length as u64 > longest;

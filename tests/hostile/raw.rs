@@ -32,6 +32,8 @@ pub(crate) const ROLE_BYTES: usize = 704;
 
 /// In a role's page.
 pub(crate) const POSITION: usize = 0;
+/// Consumer: whether it gives lines back.
+pub(crate) const RETURNS: usize = 624;
 /// Two slots of position, messages and bytes.
 pub(crate) const ACCOUNT: [usize; 2] = [8, 32];
 pub(crate) const PARKED: usize = 128;

@@ -94,7 +94,7 @@ fn peek(address: *mut u8) -> u64 {
 
 /// Whether touching an address in a child that maps `object` itself is a segmentation fault.
 fn faults(object: &Object, access: Access, touch: fn(&Mapping)) -> bool {
-    faults_with(object, access, MapExtras::default(), touch)
+    faults_with(object, access, Options::new().map_extras(), touch)
 }
 
 /// The same, mapped with these options.

@@ -46,10 +46,11 @@ struct Mapped {
 }
 
 impl Mapped {
-    fn new(capacity_bytes: u64, checksummed: bool, start: u64) -> Self {
+    fn new(capacity_bytes: u64, checksummed: bool, writable_data: bool, start: u64) -> Self {
         let options = Options::new()
             .capacity_bytes(capacity_bytes)
-            .checksum(checksummed);
+            .checksum(checksummed)
+            .writable_data(writable_data);
         let ring = options.create_anonymous().expect("memory");
         let (tx, rx) = (
             ring.producer().expect("free"),
@@ -204,13 +205,18 @@ impl Mapped {
 fn the_ends_are_a_queue() {
     // Leases are taken and given back; a forked child of another test would keep them.
     let _alone = crate::testing::alone();
-    let inputs = (0..2_u32, any::<bool>(), starts(), vec(calls(), 1..80));
-    check(150, inputs, |(size, checksummed, start, calls)| {
-        let mut ends = Mapped::new(4096 << size, checksummed, start);
-        for call in calls {
-            ends.call(call);
-        }
-        ends.drain(usize::MAX);
-        assert!(ends.oracle.queue.is_empty(), "a message was lost");
-    });
+    let kinds = (any::<bool>(), any::<bool>());
+    let inputs = (0..2_u32, kinds, starts(), vec(calls(), 1..80));
+    check(
+        150,
+        inputs,
+        |(size, (checksummed, writable), start, calls)| {
+            let mut ends = Mapped::new(4096 << size, checksummed, writable, start);
+            for call in calls {
+                ends.call(call);
+            }
+            ends.drain(usize::MAX);
+            assert!(ends.oracle.queue.is_empty(), "a message was lost");
+        },
+    );
 }

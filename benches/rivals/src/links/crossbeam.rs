@@ -33,7 +33,7 @@ impl<const N: usize> Link for Crossbeam<N> {
 }
 
 impl<const N: usize> Sender for Crossbeam<N> {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         let Some(message) = message.first_chunk() else {
             return;
@@ -43,7 +43,7 @@ impl<const N: usize> Sender for Crossbeam<N> {
 }
 
 impl<const N: usize> Receiver for Crossbeam<N> {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             if let Some(message) = self.0.pop() {

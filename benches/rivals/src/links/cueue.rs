@@ -49,7 +49,7 @@ impl Link for Cueue {
 }
 
 impl Sender for Tx {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         loop {
             if let Some(room) = self.0.write_chunk().get_mut(..message.len()) {
@@ -62,7 +62,7 @@ impl Sender for Tx {
 }
 
 impl Receiver for Rx {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             let chunk = self.0.limited_read_chunk(buffer.len() as u64);

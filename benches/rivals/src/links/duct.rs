@@ -148,7 +148,7 @@ impl Link for Duct {
 pub(crate) struct Safe<E>(E);
 
 impl Sender for Safe<Producer> {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         if let Err(error) = self.0.send(message) {
             fail(error)
@@ -157,7 +157,7 @@ impl Sender for Safe<Producer> {
 }
 
 impl Receiver for Safe<Consumer> {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         match self.0.recv(buffer) {
             Ok(length) => length,
@@ -197,7 +197,7 @@ impl Link for Vouched {
 }
 
 impl Sender for InPlace<Producer<Trusted>> {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         match self.0.claim(message.len(), None) {
             Ok(mut claim) => {
@@ -210,7 +210,7 @@ impl Sender for InPlace<Producer<Trusted>> {
 }
 
 impl Receiver for InPlace<Consumer<Trusted>> {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         match self.0.view(None) {
             Ok(view) => {

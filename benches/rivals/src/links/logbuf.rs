@@ -39,7 +39,7 @@ impl Link for Logbuf {
 }
 
 impl Sender for Tx {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         loop {
             if let Ok(mut claim) = self.0.try_claim(message.len()) {
@@ -52,7 +52,7 @@ impl Sender for Tx {
 }
 
 impl Receiver for Rx {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             if let Some(claim) = self.0.try_claim() {

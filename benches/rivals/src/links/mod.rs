@@ -1,4 +1,8 @@
 //! The transports, one file each, and their names.
+#![expect(
+    clippy::inline_always,
+    reason = "loops are compiled for each size of a message; so is what a transport inlines there"
+)]
 
 mod crossbeam;
 mod cueue;

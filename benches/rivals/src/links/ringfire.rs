@@ -43,7 +43,7 @@ impl<const N: usize> Link for Ringfire<N> {
 }
 
 impl<const N: usize> Sender for Tx<N> {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         let Some(message) = message.first_chunk() else {
             fail("a message too short")
@@ -54,7 +54,7 @@ impl<const N: usize> Sender for Tx<N> {
 }
 
 impl<const N: usize> Receiver for Rx<N> {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             if let Some(message) = self.0.try_recv() {

@@ -37,7 +37,7 @@ impl<const N: usize> Link for Rtrb<N> {
 }
 
 impl<const N: usize> Sender for Tx<N> {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         let Some(message) = message.first_chunk() else {
             return;
@@ -47,7 +47,7 @@ impl<const N: usize> Sender for Tx<N> {
 }
 
 impl<const N: usize> Receiver for Rx<N> {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             if let Ok(message) = self.0.pop() {

@@ -1,4 +1,8 @@
 //! iceoryx2: publish and subscribe over slices, nothing lost, nothing kept for latecomers.
+#![expect(
+    clippy::inline_always,
+    reason = "loops are compiled for each size of a message; so is what a transport inlines there"
+)]
 
 use std::process::ExitCode;
 
@@ -103,7 +107,7 @@ impl Link for Iceoryx {
 }
 
 impl Sender for Tx {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         match self.port.loan_slice_uninit(message.len()) {
             Ok(sample) => {
@@ -117,7 +121,7 @@ impl Sender for Tx {
 }
 
 impl Receiver for Rx {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             match self.port.receive() {

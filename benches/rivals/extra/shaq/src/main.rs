@@ -1,4 +1,8 @@
 //! shaq: a queue of arrays in POSIX shared memory.
+#![expect(
+    clippy::inline_always,
+    reason = "loops are compiled for each size of a message; so is what a transport inlines there"
+)]
 
 use std::fs::{File, remove_file};
 use std::path::PathBuf;
@@ -69,7 +73,7 @@ fn text(error: &shaq::error::Error) -> String {
 }
 
 impl<const N: usize> Sender for Tx<N> {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         let Some(message) = message.first_chunk() else {
             fail("a message too short")
@@ -79,7 +83,7 @@ impl<const N: usize> Sender for Tx<N> {
 }
 
 impl<const N: usize> Receiver for Rx<N> {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         loop {
             if let Some(message) = self.0.try_read() {

@@ -1,5 +1,9 @@
 //! tachyon: a bus in a memory file, handed over through a socket. `tachyon` is as it comes;
 //! `tachyon-poll` has given up sleeping.
+#![expect(
+    clippy::inline_always,
+    reason = "loops are compiled for each size of a message; so is what a transport inlines there"
+)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,7 +77,7 @@ impl Link for Tachyon {
 }
 
 impl Sender for Tx {
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, message: &[u8]) {
         loop {
             match self.0.send(message, 1) {
@@ -86,7 +90,7 @@ impl Sender for Tx {
 }
 
 impl Receiver for Rx {
-    #[inline]
+    #[inline(always)]
     fn recv(&mut self, buffer: &mut [u8]) -> usize {
         match self.0.acquire_rx(self.1) {
             Ok(guard) => {
