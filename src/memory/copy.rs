@@ -12,7 +12,7 @@ use crate::sync;
 
 /// From this many bytes on, a copy goes in aligned blocks; below it, word by word.
 #[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]
-const BLOCK_COPY_BYTES: usize = 128;
+const BLOCK_COPY_BYTES: usize = 256;
 
 /// From this many bytes on, a copy goes through the C library.
 pub(super) const WIDE_COPY_BYTES: usize = 1024;
