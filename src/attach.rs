@@ -157,6 +157,8 @@ impl Ring {
         &self,
         mapping: Option<Arc<Mapping>>,
     ) -> Result<Consumer, OpenError> {
+        // The one mapping of a pair is its producer's, too.
+        let is_writable = self.extras.writable_data || mapping.is_some();
         let attach = self.begin(Role::Consumer, mapping)?;
         let geometry = Geometry::new(&self.identity);
         let recovered = recovery::consumer(&attach.mapped, &geometry, attach.trusts_backlog());
@@ -164,7 +166,7 @@ impl Ring {
         let (mapped, fences) = (attach.mapped.clone(), attach.fences);
         let mut core = ConsumerCore::new(mapped, geometry, resumed.own, fences);
         core.settle();
-        core.choose_lines(self.extras.writable_data);
+        core.choose_lines(is_writable);
         let durability = self.durability(&attach, &geometry, &resumed)?;
         let mut link = attach.finish(&self.object);
         // An ending is news only to a consumer that still has something to take.

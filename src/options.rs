@@ -160,6 +160,8 @@ impl Options {
     /// next copy finds the lines where it gets them soonest: two to three times as many messages a second
     /// came through, also in files.
     ///
+    /// The ends of a [`pair`](crate::pair) share one mapping, which is writable in any case.
+    ///
     /// ```
     /// let ring = ringduct::Options::new().writable_data(true).create_anonymous()?;
     /// assert!(ring.consumer().is_ok());
