@@ -172,21 +172,30 @@ pub(crate) fn consumer(
 }
 
 /// In a durable ring: as far as space before the head is free, as the consumer's page says.
+///
+/// The head was loaded before: a consumer at work may have gone on and made a checkpoint since. Then
+/// that checkpoint shows its head, too ("durable"), which is still at most the tail, since whoever
+/// attaches as the producer is the only one who could move that.
 pub(crate) fn durable_head(
     memory: &impl Memory,
     geometry: &Geometry,
     resumed: &Resumed,
 ) -> Result<u64, Corruption> {
     let found = memory.load(word::DURABLE.of(Role::Consumer), DURABLE_LOAD);
-    let head = resumed.head;
+    let head = if position::at_or_after(resumed.head, found) {
+        resumed.head
+    } else {
+        read_position(memory, Role::Consumer, HEAD_LOAD)
+    };
     let oldest = resumed.tail.wrapping_sub(geometry.capacity_bytes);
     let sound = position::is_aligned(found)
         && position::at_or_after(found, oldest)
-        && position::at_or_after(head, found);
+        && position::at_or_after(head, found)
+        && position::at_or_after(resumed.tail, found);
     if sound {
         Ok(found)
     } else {
-        Err(damage(Damage::DurableHead, head, head, found))
+        Err(damage(Damage::DurableHead, resumed.head, head, found))
     }
 }
 

@@ -16,6 +16,7 @@ use super::walk::copy_proven;
 use super::{Geometry, ProducerCore};
 use crate::layout::{Commit, Role, Word, word};
 use crate::memory::{At, Fence, Memory, Model, Order};
+use crate::recovery;
 
 const CAPACITY: u64 = 4096;
 
@@ -118,6 +119,39 @@ fn an_overtaken_observer_gives_up() {
     let read = words_read.get();
     assert!(found.len() <= 1 && read > CAPACITY / 8, "{read} words read");
     assert!(read < 4 * CAPACITY / 8, "{read} words read");
+}
+
+/// Goal: a consumer that makes a checkpoint while a producer attaches has damaged nothing, and one
+/// beyond what was published has. Method: head and durable position move on between the looks at the two.
+#[test]
+fn checkpoints_go_on_during_an_attach() {
+    let mut geometry = Geometry::for_tests(CAPACITY, false);
+    geometry.durable = true;
+    for (taken, is_sound) in [(0_u64, true), (1, true), (3, true), (4, false)] {
+        let model = Model::new(CAPACITY);
+        let mut tx = ProducerCore::new(model.clone(), geometry, Progress::at(0), 0, false);
+        for _ in 0..3 {
+            tx.send(&[7; 8]).expect("room");
+        }
+        tx.settle();
+        let resumed = recovery::producer(&model, &geometry, true).expect("a sound ring");
+        assert_eq!((resumed.head, resumed.tail), (0, 48));
+        let (head, durable) = (word::POSITION, word::DURABLE);
+        let durable = durable.of(Role::Consumer);
+        let memory = Lied {
+            model,
+            liar: |model: &Model, look| {
+                if look == Look::Word(durable) {
+                    for word in [head.of(Role::Consumer), durable] {
+                        model.store(word, 16 * taken, Order::RELAXED);
+                    }
+                }
+            },
+            words_read: &Cell::new(0),
+        };
+        let found = recovery::durable_head(&memory, &geometry, &resumed);
+        assert_eq!(found.ok(), is_sound.then_some(16 * taken), "{taken} taken");
+    }
 }
 
 /// Goal: a consumer's successor counts the ring a few times at most, whatever a producer does to
