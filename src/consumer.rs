@@ -679,7 +679,7 @@ impl Consumer<Untrusted> {
     ///
     /// # Safety
     ///
-    /// For as long as the result lives, no process that can write this ring may write to a
+    /// For as long as the result lives, no other process that can write this ring may write to a
     /// published record before it is released. Processes that use this library keep to that; a
     /// hostile or broken process that holds a writable descriptor need not.
     ///

@@ -52,7 +52,7 @@ impl Deref for Claim<'_, Trusted> {
         // SAFETY: the space check left `message_bytes` bytes from here on, inside one capacity of
         // a mirrored mapping that the producer keeps alive; all bytes are initialised. Space
         // between tail and head belongs to the producer, whom the claim borrows, and the trusted
-        // peer writes no data: nobody changes the bytes while the slice lives. In a forked child
+        // peer stores at most to what is published: nobody changes the bytes while the slice lives. In a forked child
         // nothing is mapped here; whoever forks answers for not using what was begun before.
         unsafe { slice::from_raw_parts(start, space.message_bytes() as usize) }
     }

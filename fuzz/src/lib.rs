@@ -74,7 +74,8 @@ impl Fresh {
         let options = Options::new()
             .capacity_bytes(CAPACITY_BYTES)
             .max_message_bytes(self.longest_bytes() as u64)
-            .checksum(self.checksum);
+            .checksum(self.checksum)
+            .writable_data(!self.limited);
         let ring = options.create_memfd("fuzz").expect("a ring can be made");
         let region = Region::of(&ring);
         region.start_at(self.position());

@@ -15,6 +15,7 @@ use crate::sync;
 const BLOCK_COPY_BYTES: usize = 256;
 
 /// From this many bytes on, a copy goes through the C library.
+#[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]
 pub(super) const WIDE_COPY_BYTES: usize = 1024;
 
 /// Copies `bytes` to a row of words; what is left of the last word becomes zero.

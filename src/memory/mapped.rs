@@ -234,7 +234,8 @@ impl Memory for Mapped {
 
     #[inline(always)]
     fn store_data(&self, position: u64, value: u64, order: Order) {
-        // SAFETY: `data_word` gives an aligned address inside the data; only a producer stores.
+        // SAFETY: `data_word` gives an aligned address inside the data; only a producer
+        // stores single words.
         unsafe { sync::store(self.data_word(position), value, order.strength) }
     }
 
@@ -247,8 +248,12 @@ impl Memory for Mapped {
         }
     }
 
-    /// From where a wide copy takes lines whole, to where that stops being faster.
+    /// From where a wide copy takes lines whole, to where that stops being faster. None where that
+    /// was not measured.
+    #[cfg(all(target_arch = "x86_64", not(ringduct_portable_copy)))]
     const RETURNED_BYTES: RangeInclusive<u64> = copy::WIDE_COPY_BYTES as u64..=16 << 10;
+    #[cfg(not(all(target_arch = "x86_64", not(ringduct_portable_copy))))]
+    const RETURNED_BYTES: RangeInclusive<u64> = u64::MAX..=0;
 
     /// Whole lines only: the first and the last one hold a commit word as well, and the producer may
     /// be about to write the one after the record.

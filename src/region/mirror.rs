@@ -269,7 +269,7 @@ pub(super) fn map(
         mapping.lock(name)?;
     }
     if extras.prefault || extras.lock_memory {
-        mapping.prefault(name, access)?;
+        mapping.prefault(name, access, extras.writable_data)?;
     }
     Ok(mapping)
 }
@@ -394,11 +394,8 @@ impl Mapping {
     /// Takes away the right to write what this access does not write; the right to write the data
     /// may be left to a consumer, who does not need it.
     fn protect(&self, access: Access, writable_data: bool) -> io::Result<()> {
-        let header_bytes = self.shape.header_bytes();
         for section in sections(self.shape, access) {
-            let is_data = section.offset >= header_bytes;
-            let left = is_data && writable_data && access == Access::End(Role::Consumer);
-            if section.writable || left {
+            if self.is_writable(&section, access, writable_data) {
                 continue;
             }
             let (address, length) = self.extent(&section);
@@ -409,14 +406,19 @@ impl Mapping {
         Ok(())
     }
 
-    /// Allocates every page, where the object has not done so: writes nothing.
-    pub(super) fn populate(&self, name: &str) -> Result<(), OpenError> {
-        self.prefault(name, Access::Create)
+    fn is_writable(&self, section: &Section, access: Access, writable_data: bool) -> bool {
+        let is_data = section.offset >= self.shape.header_bytes();
+        section.writable || is_data && writable_data && access == Access::End(Role::Consumer)
     }
 
-    fn prefault(&self, name: &str, access: Access) -> Result<(), OpenError> {
+    /// Allocates every page, where the object has not done so: writes nothing.
+    pub(super) fn populate(&self, name: &str) -> Result<(), OpenError> {
+        self.prefault(name, Access::Create, true)
+    }
+
+    fn prefault(&self, name: &str, access: Access, writable_data: bool) -> Result<(), OpenError> {
         for section in sections(self.shape, access) {
-            let advice = if section.writable {
+            let advice = if self.is_writable(&section, access, writable_data) {
                 Advice::PopulateWrite
             } else {
                 Advice::PopulateRead

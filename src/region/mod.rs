@@ -73,7 +73,8 @@ impl fmt::Display for Backing {
 pub(crate) enum Access {
     /// Everything: the creator writes the identity page.
     Create,
-    /// What this role writes; the rest is read-only, as a guard against accidents.
+    /// What this role writes; the rest is read-only, as a guard against accidents. The data is left
+    /// writable to a consumer that asks for it.
     End(Role),
     /// Everything: both ends share the mapping.
     Pair,

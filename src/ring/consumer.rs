@@ -16,6 +16,17 @@ const MOST_RETURNING_BYTES: u64 = 8 << 20;
 /// After a message that had others behind it, so many more are taken for parts of a stream.
 const STREAM_MESSAGES: u32 = 16;
 
+/// What a consumer does with the lines of long messages in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lines {
+    /// Nothing.
+    Kept,
+    /// It will give them back; there was no such message yet.
+    ToReturn,
+    /// It gives them back, and the producer knows.
+    Returned,
+}
+
 /// The consumer's half of the protocol.
 #[derive(Debug)]
 pub(crate) struct ConsumerCore<M> {
@@ -34,8 +45,8 @@ pub(crate) struct ConsumerCore<M> {
     always_long: bool,
     /// Whether only what is durable is delivered.
     durable_only: bool,
-    /// Whether lines of long messages are given back to the producer: see [`Self::return_lines`].
-    returns: bool,
+    /// What becomes of the lines of long messages: see [`Self::return_lines`].
+    lines: Lines,
     /// For how many messages more that is done, though nothing lies behind them.
     returns_left: u32,
     /// What the short way of a ring with checksums has found to be wrong.
@@ -123,7 +134,7 @@ impl<M: Memory> ConsumerCore<M> {
             checked_below_bytes: 0,
             always_long: false,
             durable_only: false,
-            returns: false,
+            lines: Lines::Kept,
             returns_left: 0,
             mismatch: None,
             waker: Waker::new(Role::Consumer, fences),
@@ -228,7 +239,7 @@ impl<M: Memory> ConsumerCore<M> {
         reason = "vanishes for a short message of known length"
     )]
     pub(crate) fn return_lines(&mut self, start: u64, payload: &[u8]) {
-        if M::RETURNED_BYTES.contains(&(payload.len() as u64)) && self.returns {
+        if M::RETURNED_BYTES.contains(&(payload.len() as u64)) && self.lines != Lines::Kept {
             self.return_long(start, payload);
         }
     }
@@ -241,8 +252,14 @@ impl<M: Memory> ConsumerCore<M> {
     /// waits for this side's; where this side has it alone, changed, a wide copy of the producer takes
     /// it at once. That costs time here, so it is done in streams only: while the next message is
     /// there already, and for some messages after.
+    ///
+    /// What was not really read must not be stored: the two mappings of a place may differ once a page
+    /// is lost.
     #[inline(never)]
     fn return_long(&mut self, start: u64, payload: &[u8]) {
+        if !self.memory.is_intact() {
+            return;
+        }
         let end = position::advance(start, record_bytes(payload.len() as u64));
         if self.memory.load_data(end, Order::RELAXED) != EMPTY {
             self.returns_left = STREAM_MESSAGES;
@@ -251,20 +268,32 @@ impl<M: Memory> ConsumerCore<M> {
         } else {
             self.returns_left = self.returns_left.wrapping_sub(1); // it is not zero
         }
+        if self.lines == Lines::ToReturn {
+            self.say_of_lines(Lines::Returned);
+        }
         let first = position::advance(start, COMMIT_BYTES);
         self.memory.copy_back(first, payload);
     }
 
-    /// Lets this side give back the lines of long messages, or not, and tells the producer so.
+    /// Sets what becomes of lines, and tells the producer whether they come back.
+    fn say_of_lines(&mut self, lines: Lines) {
+        self.lines = lines;
+        let word = word::RETURNS.of(Role::Consumer);
+        let returned = u64::from(lines == Lines::Returned);
+        self.memory.store(word, returned, Order::RELAXED);
+    }
+
+    /// Lets this side give back the lines of long messages, or not.
     ///
     /// Without a right to write the data it must not. Durable rings do without: it would make pages
     /// dirty that need no sync.
-    pub(crate) fn choose_lines(&mut self, returns: bool) {
+    pub(crate) fn choose_lines(&mut self, may_write: bool) {
         let is_small = self.geometry.capacity_bytes <= MOST_RETURNING_BYTES;
-        self.returns = returns && is_small && !self.geometry.durable;
-        let word = word::RETURNS.of(Role::Consumer);
-        self.memory
-            .store(word, u64::from(self.returns), Order::RELAXED);
+        self.say_of_lines(if may_write && is_small && !self.geometry.durable {
+            Lines::ToReturn
+        } else {
+            Lines::Kept
+        });
     }
 
     /// Releases the message of this length at the head, which was copied. `None`: it was not there.

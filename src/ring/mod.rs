@@ -14,8 +14,8 @@
 //! A record is visible from the store of its own commit word on: that word, and nothing else, says
 //! what is published. The next commit word is zeroed first, so bytes of an earlier lap are never
 //! taken for a record; the free-space check always leaves room for it. The consumer changes nothing
-//! in the data (see below). Each word has one writer; positions only grow; nothing published is taken
-//! back.
+//! in the data. Each word has one writer, if bytes that are stored back unchanged do not count (see
+//! below); positions only grow; nothing published is taken back.
 //!
 //! # Orderings
 //!

@@ -173,10 +173,11 @@ impl<M: Memory> ProducerCore<M> {
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
+        let wake = self.wake_due(ticket);
         if message_bytes >= OWNED_EACH_BYTES && !self.comes_back(message_bytes) {
             self.own_ahead(needed);
         }
-        Some(self.wake_due(ticket))
+        Some(wake)
     }
 
     /// The same in a ring with checksums.
@@ -202,10 +203,11 @@ impl<M: Memory> ProducerCore<M> {
         let end = position::advance(start, record);
         self.reach(end, 1, padding_bytes(message_bytes));
         let ticket = ticket_without_fence(&self.memory, Role::Consumer);
+        let wake = self.wake_due(ticket);
         if message_bytes >= OWNED_EACH_BYTES && !self.comes_back(message_bytes) {
             self.own_ahead(needed);
         }
-        Some(self.wake_due(ticket))
+        Some(wake)
     }
 
     /// Publishes one message, a short way if one is open. `true`: the consumer sleeps and must be

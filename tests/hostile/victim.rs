@@ -84,7 +84,9 @@ fn attach(role: &str, place: &str) -> Result<End, OpenError> {
         if role == "observer" {
             return Ok(End::Look(Options::new().observe(&location)?));
         }
-        let options = Options::new().attach_timeout(Duration::from_secs(1));
+        let options = Options::new()
+            .attach_timeout(Duration::from_secs(1))
+            .writable_data(true);
         let ring = options.open(&location)?;
         Ok(match role {
             "producer" => End::Tx(ring.producer()?),

@@ -256,8 +256,9 @@ pub(crate) fn child(words: &[&str]) {
         panic!("storm SIDE PLACE ORACLE SEED: {words:?}")
     };
     let oracle = Oracle::open(Path::new(oracle));
-    let random = Random::new(seed.parse().unwrap());
-    let ring = Options::new().open(&place.parse().unwrap()).unwrap();
+    let mut random = Random::new(seed.parse().unwrap());
+    let options = Options::new().writable_data(random.below(2) == 0);
+    let ring = options.open(&place.parse().unwrap()).unwrap();
     match side {
         "producer" => produce(ring.producer().unwrap(), &oracle, random),
         _ => consume(ring.consumer().unwrap(), &oracle, random),

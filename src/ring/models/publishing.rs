@@ -5,6 +5,7 @@ use super::{
     Model, RACE, Weak, consumer, fill_with_old_lap, finds, holds, message, next, producer, value_of,
 };
 use crate::memory::Side;
+use crate::ring::{ConsumerCore, Geometry, ProducerCore};
 
 /// One message into a ring full of old records; the consumer looks once or twice. It does not
 /// track the payload when `values` are what is to be checked.
@@ -115,22 +116,28 @@ fn loom_reclaim() {
     }
 }
 
-/// Two messages, taken by a consumer that stores back what it has read; the producer puts a third one
-/// where the first was.
-fn give_back(weak: Weak) -> &'static str {
+/// Two messages, taken into a buffer of so many bytes by a consumer that stores back what it has read;
+/// the producer puts a third one where the first was.
+fn give_back(weak: Weak, buffer_bytes: usize, checked: bool) -> &'static str {
     let model = Model::new(64).weakened(weak);
     let mut tx = producer(&model, 64, false);
     let mut rx = consumer(&model, 64, false);
+    if checked {
+        let geometry = Geometry::for_tests(64, true);
+        tx = ProducerCore::new(model.clone(), geometry, *tx.published(), 0, false);
+        rx = ConsumerCore::new(model, geometry, *rx.released(), false);
+    }
     rx.choose_lines(true);
     for value in 1..=2 {
         tx.send(&message(value, 2)).expect("room");
     }
     let sender = loom::thread::spawn(move || tx.send(&message(3, 2)).is_ok());
     let mut take = |value| {
-        let mut buffer = [0; 16];
-        let taken = rx.take_short(&mut buffer)?;
+        let mut buffer = vec![0; buffer_bytes];
+        let short = rx.take_short(&mut buffer);
+        let taken = short.or_else(|| rx.take_checked(&mut buffer))?;
         assert_eq!(taken, (16, false), "another message");
-        assert_eq!(buffer[..], message(value, 2)[..], "torn message");
+        assert_eq!(buffer[..16], message(value, 2)[..], "torn message");
         Some(())
     };
     take(1).expect("published before");
@@ -144,12 +151,21 @@ fn give_back(weak: Weak) -> &'static str {
 }
 
 /// Goal: what a consumer stores back is stored before the space is the producer's again. Method: the
-/// payload is tracked; each side of "head" weakened.
+/// payload is tracked; each side of "head" weakened; a buffer that the message fills and one that it
+/// does not, and a ring with checksums.
 #[test]
 fn loom_give_back() {
-    holds(&["full", "space reused"], || give_back(&[]));
-    finds(RACE, || give_back(&[("head", Side::Store)]));
-    finds(RACE, || give_back(&[("head", Side::Load)]));
+    for (bytes, checked) in [(16, false), (24, false), (16, true)] {
+        holds(&["full", "space reused"], move || {
+            give_back(&[], bytes, checked)
+        });
+        finds(RACE, move || {
+            give_back(&[("head", Side::Store)], bytes, checked)
+        });
+        finds(RACE, move || {
+            give_back(&[("head", Side::Load)], bytes, checked)
+        });
+    }
 }
 
 /// Goal: publish and reclaim together, over laps, lose, double and tear nothing. Method: a ring for
