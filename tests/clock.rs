@@ -39,12 +39,14 @@ pub unsafe extern "C" fn clock_gettime(
     if let (0, libc::CLOCK_REALTIME, Some(time)) = (outcome, clock, unsafe { time.as_mut() }) {
         let look = LOOKS.fetch_add(1, Ordering::Relaxed);
         let jump = match look & 3 {
-            0 => 7 * YEAR,
-            1 => -20 * YEAR,
-            2 => 30 * YEAR,
-            _ => -3 * YEAR,
+            0 => 7,
+            1 => -20,
+            2 => 30,
+            _ => -3,
         };
-        time.tv_sec = time.tv_sec.wrapping_add(jump);
+        // On the whole it goes on, so that whatever was looked at first is soon long past.
+        let years = look.wrapping_div(4).wrapping_rem(400).wrapping_add(jump);
+        time.tv_sec = time.tv_sec.wrapping_add(years.wrapping_mul(YEAR));
     }
     i32::try_from(outcome).unwrap_or(-1)
 }

@@ -23,6 +23,7 @@ use crate::users::{STRANGER, VICTIM, agent_of, as_root, open_to_all, skipped};
 /// Tries that a raced-for name is given at most, and successes and refusals that end the race.
 const MOST_TRIES: u64 = 200_000;
 const ENOUGH: u64 = 50;
+const MOST_ROUNDS: usize = 20;
 
 /// Kinds of things that a user can plant.
 const PLANTS: [&str; 9] = [
@@ -266,7 +267,7 @@ fn planted(dir: &Path, place: impl Fn(&str) -> String) {
 
 /// Goal: however the moments fall, a name that another user keeps planting things under, makes
 /// and renames, is the victim's own ring or a refusal; what links lead to stays as it was. Method:
-/// both at full speed, until both outcomes were seen often enough.
+/// both at full speed, until all outcomes were seen often enough.
 fn raced_for(field: &Field, dir: &Path, place: impl Fn(&str) -> String) {
     let mark = format!("ringduct-race-{}", unique());
     let (mut victim, mut attacker) = (agent_of(VICTIM), agent_of(STRANGER));
@@ -277,27 +278,35 @@ fn raced_for(field: &Field, dir: &Path, place: impl Fn(&str) -> String) {
     );
     victim.ask(&format!("secret {}", secret.display()));
     let before = fs::read(&secret).unwrap();
-    attacker.tell(&format!(
-        "plant-until {} {} {} 24301",
-        stop.display(),
-        ring.display(),
-        secret.display()
-    ));
-    let answer = victim.ask(&format!(
-        "race {} {} {MOST_TRIES} {ENOUGH}",
-        place(&format!("{mark}-ring")),
-        ring.display()
-    ));
-    fs::write(&stop, "").unwrap();
-    let stood = attacker.hear();
-    eprintln!("made and removed, refused: {answer}; plants that stood: {stood}");
-    let (made, refused) = answer.split_once(' ').unwrap();
-    assert!(made.parse::<u64>().unwrap() >= ENOUGH, "{answer}");
-    assert!(refused.parse::<u64>().unwrap() >= ENOUGH, "{answer}");
-    assert!(stood.parse::<u64>().unwrap() >= ENOUGH, "{stood}");
+    // Made and removed, refused, and plants that stood: a busy machine may let one of the two hardly run.
+    let mut seen = [0_u64; 3];
+    for _ in 0..MOST_ROUNDS {
+        attacker.tell(&format!(
+            "plant-until {} {} {} 24301",
+            stop.display(),
+            ring.display(),
+            secret.display()
+        ));
+        let answer = victim.ask(&format!(
+            "race {} {} {MOST_TRIES} {ENOUGH}",
+            place(&format!("{mark}-ring")),
+            ring.display()
+        ));
+        fs::write(&stop, "").unwrap();
+        let stood = attacker.hear();
+        fs::remove_file(&stop).unwrap();
+        let (made, refused) = answer.split_once(' ').unwrap();
+        for (total, more) in seen.iter_mut().zip([made, refused, &stood]) {
+            *total += more.parse::<u64>().unwrap();
+        }
+        if seen.iter().all(|total| *total >= ENOUGH) {
+            break;
+        }
+    }
+    eprintln!("made and removed, refused, plants that stood: {seen:?}");
+    assert!(seen.iter().all(|total| *total >= ENOUGH), "{seen:?}");
     assert_eq!(fs::read(&secret).unwrap(), before);
     fs::remove_file(&secret).unwrap();
-    fs::remove_file(&stop).unwrap();
     // What the attacker could not take away again are second names of the victim's files.
     for name in names_in(dir, &mark) {
         assert_eq!(
