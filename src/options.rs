@@ -148,7 +148,7 @@ impl Options {
     /// Maps the data writable in the consumer, for shorter round trips and faster streams of messages
     /// of 1 to 16 KiB. Off by default: a stray store of the consumer's program is caught by the
     /// processor instead of destroying a message. Who the peer is does not matter here: it has a
-    /// mapping of its own. Producers take no notice.
+    /// mapping of its own. Nothing changes for a producer that is attached with this option.
     ///
     /// Some processors (AMD's Zen 4 was measured) give a reader sole possession of a cache line that
     /// another core has written, if the reader's page is writable, and a shared copy otherwise. The

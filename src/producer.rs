@@ -571,9 +571,10 @@ impl Producer<Untrusted> {
     ///
     /// # Safety
     ///
-    /// For as long as the result lives, no process that can write this ring may write to space in the
-    /// data area that is not published, and whoever reads it must read published records only.
-    /// Processes that use this library keep to both; a hostile or broken process that holds a writable descriptor need not.
+    /// For as long as the result lives, no process that can write this ring may write to space in
+    /// the data area that is not published, and whoever reads it must read published records only.
+    /// Processes that use this library keep to both; a hostile or broken process that holds a
+    /// writable descriptor need not.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -29,7 +29,6 @@ use crate::sync::owned;
 
 /// The words of a role's page that tests need.
 const WORDS: [Offset; 28] = [
-    word::RETURNS,
     word::POSITION,
     word::ACCOUNT[0].position,
     word::ACCOUNT[0].messages,
@@ -52,6 +51,7 @@ const WORDS: [Offset; 28] = [
     word::HOME[0],
     word::HOME[1],
     word::MOUNT,
+    word::RETURNS,
     word::GENERATION,
     word::POISON,
     word::DURABLE,
